@@ -140,3 +140,43 @@ fn fix_of_way(error: &sqlx::Error) -> &'static str {
         _ => NO_DATABASE,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::CheckState;
+    use super::*;
+    use crate::clock::Clock;
+
+    #[test]
+    fn a_way_on_which_somebody_could_read_along_is_warned_of() {
+        for (is_encrypted, is_local, state, found) in [
+            (true, false, CheckState::Ok, "TLS"),
+            (true, true, CheckState::Ok, "TLS"),
+            (false, true, CheckState::Ok, "none, on this machine"),
+            (
+                false,
+                false,
+                CheckState::Warning,
+                "the connection to the database is not encrypted",
+            ),
+        ] {
+            let facts = ServerFacts {
+                version: "15.4".to_owned(),
+                version_number: 150_004,
+                is_replica: false,
+                may_create: true,
+                connections: 100,
+                in_use: 1,
+                is_read_only: false,
+                is_encrypted,
+                is_local,
+                now: Clock::System.now(),
+            };
+            let mut doctor = Doctor::silent();
+            doctor.encryption(&facts);
+            let line = &doctor.lines[0];
+            assert_eq!((line.state, line.found.as_str()), (state, found));
+            assert_eq!(line.fix.is_some(), state == CheckState::Warning);
+        }
+    }
+}
