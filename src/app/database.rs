@@ -53,7 +53,8 @@ impl ConfiguredServers {
         let Some(url) = &config.database_url else {
             return Ok(None);
         };
-        let all = url.servers().iter().map(|server| server.expose().parse());
+        let all = url.servers().iter();
+        let all = all.map(|server| server.expose().parse::<PgConnectOptions>());
         let all = all.collect::<Result<Vec<_>, _>>();
         let all = all.context("DATABASE_URL is not a PostgreSQL URL")?;
         // One that is alone is waited for, whatever it is by now.

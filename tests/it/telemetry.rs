@@ -168,7 +168,9 @@ async fn recorder(of: &str) -> (String, Calls) {
             .send()
             .await
             .unwrap();
-        (answer.status(), answer.bytes().await.unwrap())
+        let (status, mut headers) = (answer.status(), answer.headers().clone());
+        headers.remove("transfer-encoding");
+        (status, headers, answer.bytes().await.unwrap())
     };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());

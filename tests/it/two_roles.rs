@@ -21,16 +21,16 @@ fn statements(section: &str) -> Vec<String> {
 
 async fn execute(url: &str, sql: &str) -> sqlx::Result<()> {
     let mut conn = PgConnection::connect(url).await?;
+    let lines = sql
+        .lines()
+        .map(|line| line.split("--").next().unwrap_or(line));
+    let sql = lines.collect::<Vec<_>>().join("\n");
     // A database is made outside of any transaction, so one statement at a time.
     for statement in sql
-        .split(";\n")
+        .split(';')
         .filter(|statement| !statement.trim().is_empty())
     {
-        let statement: Vec<&str> = statement
-            .lines()
-            .map(|line| line.split("--").next().unwrap_or(line))
-            .collect();
-        sqlx::raw_sql(AssertSqlSafe(statement.join("\n")))
+        sqlx::raw_sql(AssertSqlSafe(statement.to_owned()))
             .execute(&mut conn)
             .await?;
     }
