@@ -195,7 +195,7 @@ pub(super) fn of_certificate(error: &(dyn Error + 'static)) -> Option<Obstacle> 
     let rustls::Error::InvalidCertificate(fault) = tls_fault(error)? else {
         return None;
     };
-    let renew = "Renew the server's certificate, or tell whoever runs it.";
+    let renew = "Renew the server's certificate, or ask its administrator to.";
     let clock =
         "Set this machine's clock (timedatectl set-ntp true), or look at the server's certificate.";
     let (found, fix) = match fault {
