@@ -62,7 +62,8 @@ fn every_setting_that_a_page_names_exists() {
             let name = word.strip_suffix("_FILE").unwrap_or(word);
             let exists =
                 known.contains(&format!("`{word}`")) || known.contains(&format!("`{name}`"));
-            if !exists && !(word.ends_with('_') && known.contains(&format!("`{word}"))) {
+            let is_family = word.ends_with('_') && known.contains(&format!("`{word}"));
+            if !exists && !is_family {
                 wrong.insert(format!("{page}: {word}"));
             }
         }

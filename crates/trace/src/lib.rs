@@ -79,10 +79,9 @@ impl fmt::Display for TraceParent {
 /// are given who are called for it.
 pub fn enter(parent: Option<TraceParent>, span: &Span) -> TraceParent {
     #[cfg(feature = "otlp")]
-    let own = exported::enter(parent, span);
+    let own = exported::enter(parent, span).unwrap_or_else(|| TraceParent::below(parent));
     #[cfg(not(feature = "otlp"))]
-    let own = None;
-    let own = own.unwrap_or_else(|| TraceParent::below(parent));
+    let own = TraceParent::below(parent);
     span.record("trace_id", format!("{:032x}", own.trace));
     own
 }
