@@ -27,6 +27,7 @@ pub mod ledger;
 pub mod limits;
 pub mod links;
 pub mod live;
+pub mod open_badges;
 pub mod opt_outs;
 pub mod past;
 pub mod pauses;

@@ -32,7 +32,7 @@ pub async fn shown(
 }
 
 /// Those of an account that are unread as far as is known, were not looked at since `before`, and whose badges are open; at most `most`, who
-/// has waited longest first. Forgets those whose badges are not.
+/// has waited longest first.
 pub async fn due(
     pool: &PgPool,
     account: &AccountId,
@@ -40,18 +40,14 @@ pub async fn due(
     now: DateTime<Utc>,
     most: usize,
 ) -> sqlx::Result<Vec<String>> {
-    sqlx::query("delete from open_badges where account = $1 and shown_at < $2")
-        .bind(account)
-        .bind(now - OPEN_FOR)
-        .execute(pool)
-        .await?;
     sqlx::query_scalar(
         "select o.conversation from open_badges o join conversations c on c.account = o.account and c.id = o.conversation
-         where o.account = $1 and c.open and c.read_state = 'unread' and greatest(c.seen_at, o.checked_at) < $2
-         order by o.checked_at nulls first, o.shown_at limit $3",
+         where o.account = $1 and o.shown_at >= $3 and c.open and c.read_state = 'unread' and greatest(c.seen_at, o.checked_at) < $2
+         order by o.checked_at nulls first, o.shown_at limit $4",
     )
     .bind(account)
     .bind(before)
+    .bind(now - OPEN_FOR)
     .bind(i64::try_from(most).unwrap_or(i64::MAX))
     .fetch_all(pool)
     .await
@@ -64,11 +60,13 @@ pub async fn checked(
     conversations: &[String],
     asked_at: DateTime<Utc>,
 ) -> sqlx::Result<()> {
-    sqlx::query("update open_badges set checked_at = $3 where account = $1 and conversation = any ($2)")
-        .bind(account)
-        .bind(conversations)
-        .bind(asked_at)
-        .execute(pool)
-        .await?;
+    sqlx::query(
+        "update open_badges set checked_at = $3 where account = $1 and conversation = any ($2)",
+    )
+    .bind(account)
+    .bind(conversations)
+    .bind(asked_at)
+    .execute(pool)
+    .await?;
     Ok(())
 }

@@ -302,6 +302,8 @@ impl ScanPass<'_> {
         .await?;
         met.forget();
         self.calls += u32::try_from(ids.len().div_ceil(MAX_IDS)).unwrap_or(u32::MAX);
-        ask_by_id(ctx, account, self.scope.purpose(), self.rules, &ids).await
+        let purpose = self.scope.purpose();
+        ask_by_id(ctx, account, purpose, self.rules, &ids, Unchanged::Store).await?;
+        Ok(())
     }
 }

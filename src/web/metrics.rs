@@ -334,7 +334,7 @@ async fn of_the_service(state: &AppState) -> anyhow::Result<Vec<MetricFamily>> {
     }
     let calls = seconds(
         "unread_scan_pass_calls",
-        "Calls to LivePerson that the last pass over an account's skills took, by kind of pass.",
+        "Calls to LivePerson that the last pass over an account's skills took, by kind of pass; `badges`: that open badges were asked about with.",
         &["account", "pass"],
     )?;
     let changed = gauges(
@@ -360,6 +360,11 @@ async fn of_the_service(state: &AppState) -> anyhow::Result<Vec<MetricFamily>> {
                 "recent",
                 f64::from(latest.recent_calls),
                 i64::from(latest.recent_changed),
+            ),
+            (
+                "badges",
+                f64::from(latest.badge_calls),
+                i64::from(latest.badge_changed),
             ),
         ] {
             calls.with_label_values(&[account, pass]).set(cost);

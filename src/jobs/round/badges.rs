@@ -27,7 +27,14 @@ pub(super) async fn check(
     let mut totals = BadgeCheckTotals::default();
     for ids in due.chunks(MAX_IDS) {
         let asked_at = ctx.clock.now();
-        let asked = scan::ask_by_id(ctx, account, Purpose::Background, &rules, ids, Unchanged::Skip);
+        let asked = scan::ask_by_id(
+            ctx,
+            account,
+            Purpose::Background,
+            &rules,
+            ids,
+            Unchanged::Skip,
+        );
         totals.calls += 1;
         match asked.await {
             Ok(changed) => {

@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::db;
@@ -14,22 +15,29 @@ use crate::web::AppState;
 
 /// Told at once, at most; what comes beyond that comes by again.
 const MOST: usize = 10_000;
-/// How often it is told.
+/// After it was told, others are collected for so long.
 const EVERY: Duration = Duration::from_secs(15);
 
 #[derive(Default)]
-pub struct ShownConversations(Mutex<HashSet<(AccountId, String)>>);
+pub struct ShownConversations {
+    shown: Mutex<HashSet<(AccountId, String)>>,
+    noted: Notify,
+}
 
 impl ShownConversations {
     pub fn note(&self, account: &AccountId, conversations: &[String]) {
-        let mut shown = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if conversations.is_empty() {
+            return;
+        }
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
         let room = MOST.saturating_sub(shown.len());
         let new = conversations.iter().take(room);
         shown.extend(new.map(|conversation| (account.clone(), conversation.clone())));
+        self.noted.notify_one();
     }
 
     fn take(&self) -> Vec<(AccountId, String)> {
-        let mut shown = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
         shown.drain().collect()
     }
 }
@@ -38,21 +46,16 @@ impl ShownConversations {
 pub async fn tell(state: AppState, shutdown: CancellationToken) {
     let telling = async {
         loop {
+            state.badge.shown.noted.notified().await;
+            let shown = state.badge.shown.take();
+            if let Err(error) = db::open_badges::shown(&state.pool, &shown, state.clock.now()).await
+            {
+                tracing::warn!("Open badges cannot be noted: {error}");
+            }
             tokio::time::sleep(EVERY).await;
-            tell_once(&state).await;
         }
     };
     shutdown.run_until_cancelled(telling).await;
-}
-
-pub async fn tell_once(state: &AppState) {
-    let shown = state.badge.shown.take();
-    if shown.is_empty() {
-        return;
-    }
-    if let Err(error) = db::open_badges::shown(&state.pool, &shown, state.clock.now()).await {
-        tracing::warn!("Open badges cannot be noted: {error}");
-    }
 }
 
 #[cfg(test)]
