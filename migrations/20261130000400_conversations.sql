@@ -119,6 +119,16 @@ comment on column recent_passes.distrusted_at is 'when a full pass last found on
 comment on column recent_passes.badges_at is
     'when open badges were last asked about by id; with the calls, the conversations, and those of which something was new';
 
+-- Hints that were taken within the last minutes: none is taken twice.
+create table hints (
+    account text not null references accounts on delete cascade,
+    id_hash bytea not null,
+    at      timestamptz not null,
+    primary key (account, id_hash)
+);
+comment on column hints.id_hash is 'SHA-256 of the id that its sender gave it';
+create index hints_at on hints (at);
+
 -- Unread conversations whose badge a page has open or has asked for a moment ago.
 create table open_badges (
     account      text not null references accounts on delete cascade,

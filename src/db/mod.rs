@@ -18,6 +18,7 @@ pub mod drafts;
 pub mod erase;
 pub mod forecast;
 pub mod heartbeat;
+pub mod hints;
 pub mod holds;
 pub mod idempotency;
 pub mod instance;

@@ -213,6 +213,10 @@ fn past_retention(keep: Retention, now: DateTime<Utc>) -> Vec<(&'static str, Dat
             now - super::open_badges::OPEN_FOR,
         ),
         (
+            "delete from hints where ctid in (select ctid from hints where at < $1 limit $2)",
+            now - super::hints::KEPT,
+        ),
+        (
             "delete from unreadable where ctid in (select ctid from unreadable where last_at < $1 limit $2)",
             now - super::unreadable::OVER_AFTER,
         ),

@@ -236,12 +236,44 @@ async fn a_filter_that_misses_an_agent_message_is_not_used_for_a_day() {
     .await;
 }
 
+#[tokio::test]
+async fn a_new_conversation_is_met_by_its_beginning_whatever_the_filter_misses() {
+    with_recent_passes(async |t| {
+        known(t, 1).await;
+        t.world().set_quirks(Quirks {
+            missed_updates: 1.0,
+            ..Quirks::default()
+        });
+        let full = full_pass_at(t).await;
+        let chat = t.answered(ANN);
+        t.tick().await;
+        assert_eq!(full_pass_at(t).await, full, "by a recent pass");
+        assert_eq!(t.story(&chat).await, ["scheduled"]);
+        // What is missed from then on is missed of a conversation that is known, and counts.
+        t.world().consumer_reads(&chat);
+        full_pass(t).await;
+        t.world().agent_says(&chat, "One more thing.");
+        t.advance(3).await;
+        t.tick().await;
+        full_pass(t).await;
+        assert_eq!(distrusted(t).await, Some(1));
+        t.mails();
+    })
+    .await;
+}
+
 async fn badge(t: &TestApp, conversation: &str) -> bool {
     let consumer = &t.world().consumer_ids(conversation)[0];
     let path = format!("/helpers/msghist/{ACCOUNT}/{consumer}/unreadByConsumer");
     let (status, body) = t.get(&path).await;
     assert_eq!(status, 200, "{body}");
     body.contains("true")
+}
+
+/// So much later that LivePerson's ten minutes do not list again what was answered before.
+async fn listed_no_more(t: &TestApp) {
+    t.advance(13).await;
+    t.tick().await;
 }
 
 async fn open_badges(t: &TestApp) -> i64 {
@@ -258,6 +290,8 @@ async fn whose_badge_is_open_is_asked_about_by_id_and_nobody_else() {
         let [open, closed, unseen] = ["ann@example.net", "ben@example.net", "cleo@example.net"]
             .map(|address| t.answered(address));
         t.tick().await;
+        listed_no_more(t).await;
+        assert_eq!(t.mails().len(), 3, "the reminders");
         assert!(badge(t, &open).await && badge(t, &closed).await);
         eventually("the pages are noted", async || open_badges(t).await == 2).await;
         t.world().consumer_reads(&open);
@@ -300,6 +334,8 @@ async fn an_open_badge_is_asked_about_once_in_an_interval_and_only_while_it_is_o
         known(t, 1).await;
         let chat = t.answered(ANN);
         t.tick().await;
+        listed_no_more(t).await;
+        assert_eq!(t.mails().len(), 1, "the reminder");
         assert!(badge(t, &chat).await);
         eventually("the page is noted", async || open_badges(t).await == 1).await;
         let asked = || t.sandbox.faults().requests(Endpoint::ById);
@@ -310,7 +346,7 @@ async fn an_open_badge_is_asked_about_once_in_an_interval_and_only_while_it_is_o
         t.tick().await;
         assert_eq!(asked() - before, 2);
         assert_eq!(rows(t).await, stored, "nothing new, nothing written");
-        // Longer than pages take to ask again, and not as long as the reminder takes.
+        // Longer than pages take to ask again.
         t.advance(4).await;
         t.tick().await;
         assert_eq!(asked() - before, 2, "nobody has it open");
