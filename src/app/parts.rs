@@ -113,6 +113,7 @@ pub fn web_state(
             .map(|t| Verifier::new(t.webhook_tokens.clone(), &config.web.public_url)),
         mail_webhook_secrets: config.web.mail_webhook_secrets.clone(),
         mail_reports: config.web.mail_reports.clone(),
+        hints: web::hints::Hints::new(&config.accounts),
         opt_outs: opt_outs(config, context),
         metrics: context.metrics.clone(),
         queue_healthy,

@@ -13,6 +13,7 @@ use super::{ProcessRole, SettingProblem};
 use crate::domain::ids::{AccountId, SkillId};
 use crate::domain::zone::Zone;
 use crate::liveperson::LivePersonAuth;
+use crate::secret::Secret;
 
 /// What we know of a LivePerson account before we have asked LivePerson.
 #[derive(Clone, Debug)]
@@ -38,6 +39,8 @@ pub struct AccountSettings {
     pub badge_origins: Vec<String>,
     pub badge_require_token_for_customer_ids: bool,
     pub badge_tokens: BadgeTokens,
+    /// Who knows it may say that something has happened in a conversation.
+    pub hint_secret: Option<Secret>,
 }
 
 /// What there is to do about OAuth 1.0a keys.
@@ -138,6 +141,7 @@ fn read_one(r: &mut SettingsReader, role: ProcessRole) -> Result<AccountSettings
     let badge_origins = r.list("UNREAD_BADGE_ORIGINS", parse::origin);
     let require_token = r.setting("UNREAD_BADGE_REQUIRE_TOKEN_FOR_CUSTOMER_IDS", parse::flag);
     let badge_tokens = badge::read(r);
+    let hint_secret = r.optional("UNREAD_HINT_SECRET", parse::signing_secret);
     let page_url = page_url?;
     let own_origin = page_url
         .iter()
@@ -155,6 +159,7 @@ fn read_one(r: &mut SettingsReader, role: ProcessRole) -> Result<AccountSettings
         badge_origins: badge_origins?.unwrap_or_else(|| own_origin.collect()),
         badge_require_token_for_customer_ids: require_token?,
         badge_tokens: badge_tokens?,
+        hint_secret: hint_secret?,
         page_url,
     })
 }

@@ -36,7 +36,7 @@ pub struct LatestScan {
 pub async fn scans(pool: &PgPool, accounts: Option<&[AccountId]>) -> sqlx::Result<Vec<LatestScan>> {
     let rows = sqlx::query(
         "select c.account, c.skill, s.name, c.started_at, greatest(c.succeeded_at, c.recent_at) as succeeded_at, c.duration_ms, c.conversations, c.unreadable,
-                c.unread, c.undecided, c.error
+                c.unread, c.undecided, coalesce(c.error, c.recent_error) as error
          from scans c join skills_in_use s on s.account = c.account and s.id = c.skill
          where $1::text[] is null or c.account = any ($1)
          order by c.account, s.name nulls last, c.skill",

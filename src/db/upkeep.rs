@@ -208,6 +208,15 @@ fn past_retention(keep: Retention, now: DateTime<Utc>) -> Vec<(&'static str, Dat
             now - TimeDelta::days(1),
         ),
         (
+            // Pages that show them may say so again at this moment.
+            "delete from open_badges where ctid in (select ctid from open_badges where shown_at < $1 limit $2 for update skip locked)",
+            now - super::open_badges::OPEN_FOR,
+        ),
+        (
+            "delete from hints where ctid in (select ctid from hints where at < $1 limit $2)",
+            now - super::hints::KEPT,
+        ),
+        (
             "delete from unreadable where ctid in (select ctid from unreadable where last_at < $1 limit $2)",
             now - super::unreadable::OVER_AFTER,
         ),

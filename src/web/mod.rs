@@ -12,6 +12,7 @@ pub mod dashboard;
 mod error;
 mod fast_path;
 mod health;
+pub mod hints;
 mod hosts;
 mod jwt;
 mod limiter;
@@ -81,6 +82,8 @@ pub struct Inner {
     pub mail_webhook_secrets: Vec<Secret>,
     /// What reports in mail providers' own shapes are verified with.
     pub mail_reports: MailReports,
+    /// Who may hint at conversations.
+    pub hints: hints::Hints,
     /// What is done with a consumer's no.
     pub opt_outs: control::opt_outs::Policy,
     /// What deliveries work with: for test messages, looks at LivePerson, and whatever else is done as a delivery does it.
@@ -238,6 +241,7 @@ fn router(state: AppState) -> Router {
             get(links::ask_unsubscribe).post(links::unsubscribe),
         )
         .route("/twilio/inbound", post(twilio::inbound))
+        .route("/v1/hints/{account}", post(hints::hint))
         .route("/mail/events", post(mail::events))
         .route("/mail/events/{provider}", post(mail::reports))
         .fallback(error::nowhere)

@@ -452,10 +452,15 @@ impl TestApp {
         // The workers cannot know that the clock was moved by hand.
         sqlx::query("select pg_notify('unread_queue', queue) from unnest($1::text[]) as queue")
             .bind(
-                [jobs::names::SCAN, jobs::names::ADVANCE, jobs::names::UPKEEP]
-                    .into_iter()
-                    .chain(Channel::ALL.map(jobs::names::deliver_queue))
-                    .collect::<Vec<_>>(),
+                [
+                    jobs::names::SCAN,
+                    jobs::names::ADVANCE,
+                    jobs::names::HINT,
+                    jobs::names::UPKEEP,
+                ]
+                .into_iter()
+                .chain(Channel::ALL.map(jobs::names::deliver_queue))
+                .collect::<Vec<_>>(),
             )
             .execute(self.pool())
             .await

@@ -28,6 +28,7 @@ mod folders;
 mod hanging;
 mod harness;
 mod headlines;
+mod hints;
 mod hostile;
 mod hosts;
 mod image;

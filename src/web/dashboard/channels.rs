@@ -51,6 +51,7 @@ struct PassesRow {
     full_pass_time: Option<Moment>,
     recent_pass_time: Option<Moment>,
     distrusted_time: Option<Moment>,
+    badge_check_time: Option<Moment>,
     whole_calls: String,
     takes: String,
 }
@@ -63,6 +64,7 @@ impl PassesRow {
             full_pass_time: time(passes.full_pass_at),
             recent_pass_time: time(passes.recent_pass_at),
             distrusted_time: time(passes.filter_distrusted_at),
+            badge_check_time: time(passes.badge_check_at),
             whole_calls: format!("{:.0}", passes.full_pass_calls),
             takes: round::duration(passes.seconds),
             passes,
