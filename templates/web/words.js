@@ -12,7 +12,7 @@ const messages = (() => {
   const DESKTOP = 720;
   // Keys of languages whose text is shown as code.
   const asCode = new Set();
-  let view = "desktop";
+  let view = mayEdit ? "desktop" : "text";
   // Where the next piece goes: an editor with a range, or a field.
   let last = null;
 
@@ -130,7 +130,8 @@ const messages = (() => {
 
   function insert(name, block) {
     const panel = block.querySelector(".language:not([hidden])");
-    const isHere = last && panel.contains(last.editor ?? last.area);
+    const place = last?.editor ?? last?.area;
+    const isHere = place && !place.hidden && panel.contains(place);
     const fields = [...panel.querySelectorAll(":scope > .write > .words-field")];
     const target = isHere ? last : { editor: fields.at(-1).querySelector(".pieces:not([hidden])"), area: fields.at(-1).querySelector("[data-words]") };
     const piece = begun(name, panel.dataset.key.split("/")[1]);
