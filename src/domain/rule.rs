@@ -226,6 +226,9 @@ pub struct Caps {
 pub struct Template {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
+    /// E-mail only: what mail programs show beside the subject; left out: the text's first words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preheader: Option<String>,
     pub text: String,
     /// E-mail only; left out: the built-in layout around the text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -316,12 +319,20 @@ impl ChannelSettings {
         }
     }
 
-    /// The texts for a reader's language tag (`pt-BR`), with their own tag: of that tag, else of a more general one (`pt`), else
-    /// English. `None`: the built-in texts.
-    pub fn template_for(&self, language: Option<&str>) -> Option<(&str, &Template)> {
+    /// The rule's own text for a reader's language tag (`pt-BR`), with its own tag: of that tag, else of a more general one (`pt`).
+    /// `None`: the built-in text, which is preferred to an own one that the reader cannot read. In languages that have neither,
+    /// English.
+    pub fn template_for(
+        &self,
+        language: Option<&str>,
+        built_in: &[&str],
+    ) -> Option<(&str, &Template)> {
+        let wanted = language.unwrap_or_default();
         let tags = self.templates.keys().map(String::as_str);
-        let tag = lookup(tags.clone(), language.unwrap_or_default());
-        let tag = tag.or_else(|| lookup(tags, "en"))?;
+        let tag = lookup(tags.clone(), wanted).or_else(|| {
+            let is_built_in = lookup(built_in.iter().copied(), wanted).is_some();
+            lookup(tags, "en").filter(|_| !is_built_in)
+        })?;
         Some((tag, self.templates.get(tag)?))
     }
 }

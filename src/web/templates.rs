@@ -44,6 +44,7 @@ const TEMPLATES: &[(&str, &str)] = templates! {
     "reminders.hbs"
     "remove_user.hbs"
     "rule.hbs"
+    "rule_changes.hbs"
     "rule_channel.hbs"
     "rule_contradictions.hbs"
     "rule_customers.hbs"
@@ -60,9 +61,12 @@ const TEMPLATES: &[(&str, &str)] = templates! {
     "rule_setting_text.hbs"
     "rule_settings.hbs"
     "rule_steps.hbs"
+    "rule_text.hbs"
+    "rule_text_look.hbs"
     "rule_text_part.hbs"
     "rule_texts.hbs"
     "rule_try.hbs"
+    "rule_weeks.hbs"
     "rules.hbs"
     "second_factor.hbs"
     "settings.hbs"
@@ -79,10 +83,12 @@ const TEMPLATES: &[(&str, &str)] = templates! {
 const ASSETS: &[(&str, &str)] = templates! {
     "kept.js"
     "live.js"
+    "rule.css"
     "rule.js"
     "unread.css"
     "unread.js"
     "website.js"
+    "words.js"
 };
 
 static PAGES: LazyLock<Handlebars<'static>> = LazyLock::new(|| {

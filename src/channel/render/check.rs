@@ -73,7 +73,7 @@ fn surprises(channel: Channel, rendered: &Rendered, vars: &Vars) -> Vec<Template
         let Some(part) = part else { continue };
         let lacks = |value: &str| !part.contains(value) && !part.contains(&layout::escaped(value));
         if lacks(&vars.link) {
-            let what = "has no {{link}}: customers cannot get back to the conversation".to_owned();
+            let what = "has no link back to the conversation, {{link}}".to_owned();
             // The word in the link is also how a message is found again whose fate at the provider is unknown.
             let severity = match channel.profile().unknown {
                 UnknownPolicy::Settled => Severity::Error,
@@ -81,7 +81,7 @@ fn surprises(channel: Channel, rendered: &Rendered, vars: &Vars) -> Vec<Template
             };
             problems.push(TemplateProblem {
                 severity,
-                ..warning(field, what, "add {{link}}")
+                ..warning(field, what, "insert the link")
             });
         }
     }

@@ -14,10 +14,11 @@ use url::Url;
 use crate::domain::channel::Parts;
 use crate::domain::ids::Channel;
 use crate::domain::language::lookup;
-use crate::domain::rule::Template;
+use crate::domain::rule::{ChannelSettings, Template};
 use threads::Threads;
 
 mod check;
+mod chips;
 mod engine;
 mod facts;
 mod kept;
@@ -29,6 +30,7 @@ mod vars;
 mod way_out;
 
 pub use check::{Severity, TemplateProblem};
+pub use chips::{TextPiece, pieces};
 pub use engine::{Engine, Reads};
 pub use threads::Unanswered;
 pub use vars::{TemplateVariable, VARIABLES, Vars, link};
@@ -37,6 +39,8 @@ pub use vars::{TemplateVariable, VARIABLES, Vars, link};
 #[derive(Clone, PartialEq, Eq)]
 pub struct Rendered {
     pub subject: Option<String>,
+    /// What mail programs show beside the subject.
+    pub preheader: Option<String>,
     pub text: String,
     pub html: Option<String>,
 }
@@ -45,6 +49,7 @@ pub struct Rendered {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Field {
     Subject,
+    Preheader,
     Text,
     Html,
 }
@@ -54,6 +59,7 @@ impl Field {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Subject => "subject",
+            Self::Preheader => "preheader",
             Self::Text => "text",
             Self::Html => "html",
         }
@@ -101,6 +107,15 @@ pub fn languages() -> impl Iterator<Item = &'static str> {
     BUILT_IN.iter().map(|b| b.language)
 }
 
+/// The own text of a rule for a reader's language, with its own tag; `None`: the built-in one.
+pub fn own_text<'s>(
+    own: &'s ChannelSettings,
+    language: Option<&str>,
+) -> Option<(&'s str, &'s Template)> {
+    let built_in: Vec<&str> = languages().collect();
+    own.template_for(language, &built_in)
+}
+
 /// The built-in text of a channel in the nearest language, as a template to begin an own one with.
 pub fn built_in(channel: Channel, language: &str) -> Template {
     let all: BTreeMap<&'static str, &BuiltInTexts> =
@@ -108,13 +123,15 @@ pub fn built_in(channel: Channel, language: &str) -> Template {
     let source = nearest(&all, language).map_or(&BUILT_IN[0], |(_, source)| *source);
     match channel.profile().parts {
         Parts::SubjectAndHtml => Template {
-            subject: Some(source.subject.trim().to_owned()),
-            text: source.email.trim().to_owned(),
+            subject: Some(chips::simplified(source.subject.trim())),
+            preheader: None,
+            text: chips::simplified(source.email.trim()),
             html: None,
         },
         Parts::TextAlone => Template {
             subject: None,
-            text: source.sms.trim().to_owned(),
+            preheader: None,
+            text: chips::simplified(source.sms.trim()),
             html: None,
         },
     }
@@ -192,7 +209,7 @@ impl Texts {
     /// Renders one reminder: with the given template, or with the built-in texts in the nearest language.
     ///
     /// `language` is the language of `template`, as
-    /// [`ChannelSettings::template_for`](crate::domain::rule::ChannelSettings::template_for) gives it, and not its reader's; of the
+    /// [`own_text`] gives it, and not its reader's; of the
     /// built-in texts, the reader's. The HTML says in which language it is.
     pub async fn render(
         &self,

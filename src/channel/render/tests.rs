@@ -17,6 +17,7 @@ fn render(channel: Channel, template: Option<&Template>, language: &str, vars: &
 fn template(subject: &str, text: &str, html: Option<&str>) -> Template {
     Template {
         subject: Some(subject.to_owned()),
+        preheader: None,
         text: text.to_owned(),
         html: html.map(str::to_owned),
     }
@@ -230,11 +231,13 @@ fn a_custom_text_gets_the_layout_with_its_own_words() {
 /// The HTML says in which language its words are, whoever reads them: screen readers pronounce by it, and mail programs align by it.
 #[test]
 fn the_html_is_in_the_language_of_the_text_that_was_chosen() {
-    let cases: [(&[&str], &str, &str, &str); 20] = [
+    let cases: [(&[&str], &str, &str, &str); 21] = [
         // The brand's texts, the reader's language, and what the HTML says.
         (&["en"], "he-IL", "en", "ltr"),
         (&["en"], "ar", "en", "ltr"),
-        (&["en"], "fr", "en", "ltr"),
+        (&["en"], "cs", "en", "ltr"),
+        // A built-in text is better than one in a language that the reader may not know.
+        (&["en"], "de-AT", "de", "ltr"),
         (&["en", "he"], "he-IL", "he", "rtl"),
         (&["en", "he"], "iw_IL", "he", "rtl"),
         (&["en", "he-IL"], "he_IL", "he-IL", "rtl"),
@@ -267,7 +270,7 @@ fn the_html_is_in_the_language_of_the_text_that_was_chosen() {
                 .collect(),
             ..ChannelSettings::default_for(Channel::Email)
         };
-        let (tag, template) = settings.template_for(Some(reader)).unzip();
+        let (tag, template) = own_text(&settings, Some(reader)).unzip();
         let html = render(Channel::Email, template, tag.unwrap_or(reader), &vars()).html;
         let expected = format!("<html lang=\"{language}\" dir=\"{direction}\"");
         assert!(html.unwrap().contains(&expected), "{own:?} for {reader}");

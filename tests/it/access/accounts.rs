@@ -93,6 +93,7 @@ async fn rule_of_other(t: &TestApp, sender: &str) {
     email.sender = Some(sender.to_owned());
     let template = Template {
         subject: Some(format!("{MARK} {{{{brand}}}}")),
+        preheader: None,
         text: format!("{MARK} {{{{link}}}}"),
         html: None,
     };

@@ -6,3 +6,4 @@ mod keyboard;
 mod pages;
 mod story;
 mod truth;
+mod words;

@@ -186,9 +186,6 @@ async fn rules(t: &TestApp, gallery: &mut Gallery<'_>) {
     let editor = format!("{}{}", t.web, rule());
     b.open(&editor).await;
     b.write("Wait of step 1", "5").await;
-    b.press("Message").await;
-    b.press("Add a language").await;
-    b.write("Language", "en").await;
     b.write("Subject", "{{brand}} has an answer for you").await;
     b.write(
         "Text",
@@ -236,13 +233,14 @@ async fn rules(t: &TestApp, gallery: &mut Gallery<'_>) {
     assert_ne!(first, second);
 
     b.open(&editor).await;
-    b.run("document.querySelector('#sms-words').open = true")
+    b.run("document.querySelector('#channel-email').open = false")
         .await;
-    b.press("Add a language").await;
-    b.write("Language", "pl").await;
+    b.choose("SMS: more languages", "Czech").await;
+    b.press("Add to SMS").await;
+    b.sees("Remove Czech").await;
     b.write(
         "Text",
-        "Cześć {{first_name}}, {{brand}} odpowiada: {{link}}",
+        "Dobrý den {{first_name}}, {{brand}} odpovídá: {{link}}",
     )
     .await;
     b.press("Save draft").await;

@@ -99,15 +99,13 @@ async fn writes_and_tries_the_rule(t: &TestApp, b: &Browser) {
     // What it means follows by itself.
     b.sees("the customer gets an e-mail after 5 minutes, or a text message if that does not reach them; if it is still unread, an e-mail after 24 hours")
         .await;
-    b.press("Message").await;
-    b.press("Add a language").await;
-    b.write("Language", "en").await;
     b.write("Subject", "{{brand}} has an answer for you").await;
     b.write("Text", "Hello ").await;
-    b.press("Insert…").await;
-    b.press("first_name").await;
-    let written = b.run("return document.activeElement.value").await;
-    assert_eq!(written, "Hello {{first_name}}");
+    b.press("First name").await;
+    let written = b
+        .run("return document.querySelector('#email_t0_text').value")
+        .await;
+    assert_eq!(written, "Hello {{#if first_name}}{{first_name}}{{/if}}");
     b.write(
         "Text",
         "Hello {{nobody}}, look: {{link}} {{unsubscribe_link}}",
@@ -119,10 +117,12 @@ async fn writes_and_tries_the_rule(t: &TestApp, b: &Browser) {
         "Hello {{first_name}}, your answer is here: {{link}} No more of this: {{unsubscribe_link}}",
     )
     .await;
+    b.press("Plain text").await;
     b.sees("your answer is here: http://unread.shop.example/")
         .await;
     // The mail follows too.
-    b.sees_in_frame("iframe[name=mail]", "your answer is here")
+    b.press("Desktop").await;
+    b.sees_in_frame("iframe[name=mail-email-en]", "your answer is here")
         .await;
 
     b.write("Your e-mail address", NAME).await;
@@ -145,8 +145,9 @@ async fn writes_and_tries_the_rule(t: &TestApp, b: &Browser) {
     b.press("What would it do now?").await;
     b.sees("Open conversations: 1, checked: 1, with an unread message: 1.")
         .await;
-    b.press("Conversation by conversation").await;
-    b.sees("This channel is not live yet, so nothing is sent.")
+    b.sees("with your changes").await;
+    b.press("1 Will be reminded").await;
+    b.sees("(live now: This channel is not live yet, so nothing is sent.)")
         .await;
     b.sees("in 5 min, an e-mail to d…@example.net").await;
     assert!(!b.page().await.contains(DANA), "whom it is to is masked");

@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 use super::super::labels::{self, Moment};
 use super::super::{PageError, PageFrame};
 use crate::control;
-use crate::control::forecast::{self, DueReminderView, LiveForecast, NotReminded, RuleEffect};
+use crate::control::forecast::{
+    self, ConversationForecast, DueReminderView, LiveForecast, NotReminded, RuleEffect,
+};
 use crate::control::labels::{because, why};
 use crate::control::reminders::DecisionView;
 use crate::control::setup;
@@ -172,46 +174,70 @@ impl<'a> NotRow<'a> {
     }
 }
 
-/// A look at LivePerson for the editor.
+/// A look at LivePerson for the editor: how many would be reminded, now and then, and each conversation under what becomes of it.
 pub fn live(live: &LiveForecast, now: DateTime<Utc>) -> Value {
-    let effect = |effect: &RuleEffect| {
-        json!({
-            "hour": effect.within_the_hour,
-            "later": effect.later,
-            "not": effect.not.iter().map(NotRow::new).collect::<Vec<_>>(),
-        })
-    };
-    let told = |told: &forecast::ConversationForecast| match told.at {
-        Some(at) => {
-            let waits = told.waits_until.as_ref();
-            let waits = waits.map(|until| format!(", waits until {until}"));
-            let by = told
-                .channel
-                .map_or("a reminder", |channel| channel.names().a_message);
-            format!(
-                "{}, {by} to {}{}",
-                labels::relative(at, now),
-                told.to.as_deref().unwrap_or(""),
-                waits.unwrap_or_default()
-            )
-        }
-        None => because(told.reason).to_owned(),
-    };
-    let people = live.people.iter().map(|one| {
-        json!({
-            "conversation": one.conversation,
-            "in_force": told(&one.in_force),
-            "changed": one.changed.as_ref().map(told),
+    let number = |effect: &RuleEffect| json!({ "all": effect.within_the_hour + effect.later, "hour": effect.within_the_hour });
+    let effect = live.changed.as_ref().unwrap_or(&live.in_force);
+    let all = effect.within_the_hour + effect.later;
+    let reminded = group("Will be reminded".to_owned(), all, live, now, |told| {
+        told.at.is_some()
+    });
+    let not = effect.not.iter().map(|not| {
+        let count = usize::try_from(not.conversations).unwrap_or_default();
+        group(why(&not.reason), count, live, now, |told| {
+            told.at.is_none() && not.reason.reason() == Some(told.reason)
         })
     });
+    let groups = std::iter::once(reminded).chain(not);
+    let groups = groups.filter(|group| group["count"] != 0);
     json!({
-        "conversations": live.conversations,
         "open": live.open,
+        "conversations": live.conversations,
         "unread": live.unread,
-        "in_force": effect(&live.in_force),
-        "changed": live.changed.as_ref().map(effect),
-        "people": people.collect::<Vec<_>>(),
+        "now": number(&live.in_force),
+        "then": live.changed.as_ref().map(number),
+        "groups": groups.collect::<Vec<_>>(),
     })
+}
+
+/// Conversations of which the same becomes.
+fn group(
+    said: String,
+    count: usize,
+    live: &LiveForecast,
+    now: DateTime<Utc>,
+    is_in: impl Fn(&ConversationForecast) -> bool,
+) -> Value {
+    let shown = live.people.iter().filter_map(|one| {
+        let told = one.changed.as_ref().unwrap_or(&one.in_force);
+        is_in(told).then(|| {
+            json!({
+                "conversation": one.conversation,
+                "told": told.at.map(|_| becomes(told, now)),
+                "was": one.changed.as_ref().map(|_| becomes(&one.in_force, now)),
+            })
+        })
+    });
+    let shown: Vec<Value> = shown.collect();
+    json!({ "said": said, "count": count, "more": count.saturating_sub(shown.len()), "shown": shown })
+}
+
+/// What becomes of a conversation: "in 5 min, an e-mail to d…@example.net".
+fn becomes(told: &ConversationForecast, now: DateTime<Utc>) -> String {
+    let Some(at) = told.at else {
+        return because(told.reason).to_owned();
+    };
+    let waits = told.waits_until.as_ref();
+    let waits = waits.map(|until| format!(", waits until {until}"));
+    let by = told
+        .channel
+        .map_or("a reminder", |channel| channel.names().a_message);
+    format!(
+        "{}, {by} to {}{}",
+        labels::relative(at, now),
+        told.to.as_deref().unwrap_or(""),
+        waits.unwrap_or_default()
+    )
 }
 
 async fn way(page: PageFrame, Shared(state): Shared<AppState>) -> Result<Response, PageError> {
