@@ -58,7 +58,7 @@ async fn ask_everything(pool: &PgPool) {
         outcome: OutcomeKind::Accepted,
         code: None,
         provider_id: None,
-        reported_by_id: false,
+        reported_as: None,
         state: ReminderState::Sent,
         reason: None,
         next_at: None,

@@ -245,8 +245,8 @@ pub struct Recorded {
     pub outcome: OutcomeKind,
     pub code: Option<String>,
     pub provider_id: Option<String>,
-    /// The provider reports by that id: only then attempts are found by it, and an index is written.
-    pub reported_by_id: bool,
+    /// The same, if the provider reports by that id: only then attempts are found by it, and an index is written.
+    pub reported_as: Option<String>,
     /// The reminder's next state.
     pub state: ReminderState,
     pub reason: Option<Cause>,
@@ -271,12 +271,12 @@ pub async fn record(
     sqlx::query_scalar(
         "with input as (
              select * from unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
-                                  $8::timestamptz[], $9::boolean[], $10::boolean[], $11::float8[], $13::boolean[], $14::boolean[])
+                                  $8::timestamptz[], $9::boolean[], $10::boolean[], $11::float8[], $13::boolean[], $14::text[])
                  as t(reminder, attempt, outcome, code, provider_id, state, reason, next_at, counts, maybe_sent, settle_in,
-                      soft, reported_by_id)
+                      soft, reported_as)
          ), ended as (
              update attempts a set ended_at = $12, outcome = i.outcome, code = i.code,
-                 provider_id = case when i.reported_by_id then i.provider_id end,
+                 provider_id = i.reported_as,
                  address = case when i.settle_in is not null then a.address end,
                  settle_at = now() + make_interval(secs => i.settle_in)
              from input i
@@ -308,7 +308,7 @@ pub async fn record(
     .bind(results.iter().map(|r| r.settle_in.map(chrono::TimeDelta::as_seconds_f64)).collect::<Vec<_>>())
     .bind(now)
     .bind(results.iter().map(|r| r.soft).collect::<Vec<_>>())
-    .bind(results.iter().map(|r| r.reported_by_id).collect::<Vec<_>>())
+    .bind(results.iter().map(|r| r.reported_as.as_deref()).collect::<Vec<_>>())
     .fetch_all(conn)
     .await
 }

@@ -357,8 +357,10 @@ pub(in crate::jobs) fn recorded(
         outcome: outcome.kind(),
         reason,
         code,
+        reported_as: provider_id
+            .clone()
+            .filter(|_| channel::profile(channel.provider()).reports),
         provider_id,
-        reported_by_id: channel::profile(channel.provider()).reports,
         state,
         next_at,
         counts: !free,
