@@ -124,7 +124,7 @@ impl Year {
         })
         .await?;
         let accounts: Vec<String> = (0..options.accounts.max(1))
-            .map(|n| format!("{}", 20_000_000 + n))
+            .map(|n| (20_000_000 + n).to_string())
             .collect();
         for account in &accounts {
             sandbox.world().add_account(account);
@@ -313,15 +313,15 @@ fn config(sandbox: &Sandbox, accounts: &[String]) -> Result<Config> {
     {
         environment.insert((*key).to_owned(), (*value).to_owned());
     }
-    let mut file = String::new();
-    for account in accounts {
-        let known = sandbox.world().credentials(account);
-        let known = known.map_err(|_| anyhow::anyhow!("no account {account}"))?;
-        file += &format!(
-            "[[account]]\nid = \"{account}\"\nbrand = \"Brand {account}\"\nclient_id = \"{}\"\nclient_secret = \"{}\"\n",
+    let entry = |id: &String| {
+        let known = sandbox.world().credentials(id);
+        let known = known.map_err(|_| anyhow::anyhow!("the sandbox has no account {id}"))?;
+        Ok(format!(
+            "[[account]]\nid = \"{id}\"\nbrand = \"Brand {id}\"\nclient_id = \"{}\"\nclient_secret = \"{}\"\n",
             known.client_id, known.client_secret
-        );
-    }
+        ))
+    };
+    let file = accounts.iter().map(entry).collect::<Result<String>>()?;
     let sources = Sources {
         environment,
         file: Some(("year.toml".to_owned(), file)),
