@@ -539,7 +539,7 @@ impl TestApp {
     /// The decision log of a conversation: `stage verdict reason`.
     pub async fn decisions(&self, conversation: &str) -> Vec<String> {
         sqlx::query_scalar(
-            "select stage || ' ' || verdict || ' ' || reason from decisions where conversation = $1 order by id",
+            "select stage || ' ' || verdict || ' ' || reason from decision_log where conversation = $1 order by id",
         )
         .bind(conversation)
         .fetch_all(self.pool())

@@ -51,6 +51,7 @@ mod people;
 mod person;
 mod phones;
 mod pipeline;
+mod plans;
 mod postgres;
 #[cfg(feature = "test-channel")]
 mod probe;

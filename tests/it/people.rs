@@ -203,7 +203,7 @@ async fn why_there_was_or_was_not_a_reminder_is_listed_by_conversation() {
             path = format!("/decisions?limit=1&after={next}");
         }
         assert!(seen.is_sorted_by(|a, b| a > b), "{seen:?}");
-        let all: i64 = sqlx::query_scalar("select count(*) from decisions")
+        let all: i64 = sqlx::query_scalar("select count(*) from decision_log")
             .fetch_one(t.pool())
             .await
             .unwrap();
