@@ -230,6 +230,52 @@ async fn what_is_wrong_is_told_and_what_was_written_stays() {
 }
 
 #[tokio::test]
+async fn languages_come_and_go_without_a_script() {
+    run_test(async |t| {
+        let (ann, _) = people(t).await;
+        let page = ann.get(&path()).await.text;
+        assert!(page.contains("name=\"email_t0_standard\""), "{page}");
+        assert!(
+            page.contains("{{#if first_name}}Hi {{first_name}},"),
+            "{page}"
+        );
+        let seen = hidden(&page, "seen");
+        let mut written = fields(&seen, "5", "text_add_email");
+        written.extend([
+            ("email_add", "de"),
+            ("email_t0_language", "en"),
+            ("email_t0_subject", "Ours"),
+            ("email_t0_text", "Ours: {{link}}"),
+        ]);
+        let page = ann.form(&path(), &written).await;
+        assert_eq!(page.status, 200, "{}", page.text);
+        assert!(page.text.contains("Guten Tag") && page.text.contains("Ours: {{link}}"));
+        // What was written is stored, and the German text stays the standard one.
+        written.retain(|(name, _)| *name != "do");
+        written.push(("do", "publish"));
+        written.extend([("email_t1_language", "de"), ("email_t1_standard", "on")]);
+        let german = ann
+            .get("/api/v1/texts/built-in?channel=email&language=de")
+            .await
+            .json();
+        let part = |name: &str| german[name].as_str().unwrap().to_owned();
+        let (subject, text) = (part("subject"), part("text"));
+        written.extend([
+            ("email_t1_subject", subject.as_str()),
+            ("email_t1_text", &text),
+        ]);
+        let done = ann.form(&path(), &written).await;
+        assert_eq!(done.status, 303, "{}", done.text);
+        let rule = format!("/api/v1/rules/12345678/{CUSTOMER_CARE}");
+        let stored = ann.get(&rule).await.json();
+        let templates = &stored["published"]["settings"]["channels"]["email"]["templates"];
+        assert_eq!(templates["en"]["text"], "Ours: {{link}}");
+        assert!(templates.get("de").is_none(), "{templates}");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn the_page_says_what_the_form_means_sends_a_test_and_asks_what_it_would_do() {
     run_test(async |t| {
         let (ann, _) = people(t).await;
