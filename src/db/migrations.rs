@@ -68,7 +68,7 @@ async fn drop_unfinished_indexes(conn: &mut PgConnection) -> sqlx::Result<()> {
     .await?;
     for index in unfinished {
         tracing::warn!(
-            "The index {index} was not finished by an earlier attempt and is built anew"
+            "The index {index} was not finished by an earlier attempt and is built again"
         );
         let drop = format!("drop index concurrently if exists {index}");
         sqlx::raw_sql(AssertSqlSafe(drop))
