@@ -26,6 +26,7 @@ mod retry;
 mod templates;
 mod trace;
 mod twilio;
+mod visitor;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -237,6 +238,7 @@ fn router(state: AppState) -> Router {
             "/u/{token}",
             get(links::ask_unsubscribe).post(links::unsubscribe),
         )
+        .route("/u/{token}/undo", post(links::undo))
         .route("/twilio/inbound", post(twilio::inbound))
         .route("/mail/events", post(mail::events))
         .route("/mail/events/{provider}", post(mail::reports))

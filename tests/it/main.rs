@@ -68,5 +68,6 @@ mod tables;
 mod telemetry;
 mod upgrade;
 mod web;
+mod visitors;
 mod wire;
 mod words;

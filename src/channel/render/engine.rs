@@ -10,7 +10,7 @@ use super::{
     BUILT_IN, BuiltInTexts, Field, LAST_RESORT, Rendered, TemplateError, Vars, layout, nearest,
     way_out,
 };
-use crate::channel::clean;
+use crate::channel::{clean, sms};
 use crate::domain::channel::Parts;
 use crate::domain::ids::Channel;
 use crate::domain::rule::Template;
@@ -176,13 +176,14 @@ impl Engine {
     }
 
     fn built_in(&self, channel: Channel, language: &str, vars: &Vars) -> Rendered {
-        let (language, texts) = nearest(&self.built_in, language)
-            .or_else(|| self.built_in.get_key_value(LAST_RESORT))
-            .expect("there are built-in texts");
+        let language = nearest(language).unwrap_or(LAST_RESORT);
+        let texts = &self.built_in[language];
         let values: Vec<Value> = vars.values(channel);
         let fill = |program: &Program| program.fill(&values, Escape::Nothing);
         match channel.profile().parts {
-            Parts::TextAlone => text_of(&fill(&texts.sms)),
+            Parts::TextAlone => text_of(&within_two_segments(vars, |vars| {
+                texts.sms.fill(&vars.values(channel), Escape::Nothing)
+            })),
             Parts::SubjectAndHtml => {
                 let (subject, text) = (fill(&texts.subject), fill(&texts.email));
                 self.email_of(&subject, &text, None, language, vars)
@@ -206,6 +207,26 @@ impl Engine {
             text,
             html: Some(html),
         }
+    }
+}
+
+/// A text message of ours costs two at most: a brand's name that is too long for that is cut, between words where there are some.
+fn within_two_segments(vars: &Vars, fill: impl Fn(&Vars) -> String) -> String {
+    let mut vars = Vars {
+        brand: clean::line(&vars.brand, clean::MAX_NAME),
+        ..vars.clone()
+    };
+    loop {
+        let text = fill(&vars);
+        let Some((last, _)) = vars.brand.char_indices().next_back() else {
+            return text;
+        };
+        if sms::measure(text.trim()).segments <= 2 {
+            return text;
+        }
+        let shorter = &vars.brand[..last];
+        let words = shorter.rfind(' ').filter(|at| *at * 2 > shorter.len());
+        vars.brand.truncate(words.unwrap_or(last));
     }
 }
 
