@@ -129,14 +129,12 @@ pub async fn follow(
         db::links::clicked(&state.pool, linked.id, state.clock.now()).await?;
     }
     let account = state.account(&linked.account);
-    Ok(match account.and_then(|a| a.page_url.as_ref()) {
-        Some(page) => Redirect::to(page.as_str()).into_response(),
-        None => {
-            let about = About::reminder(&state, &headers, &linked);
-            let words = &about.words.message;
-            about.page(&words.heading, &words.text, None).render()
-        }
-    })
+    if let Some(page) = account.and_then(|a| a.page_url.as_ref()) {
+        return Ok(Redirect::to(page.as_str()).into_response());
+    }
+    let about = About::reminder(&state, &headers, &linked);
+    let words = &about.words.message;
+    Ok(about.page(&words.heading, &words.text, None).render())
 }
 
 /// Mail scanners and link previews name themselves, or say that they only fetch ahead.
@@ -234,7 +232,9 @@ pub async fn ask_unsubscribe(
     let now = state.clock.now();
     let active = db::suppressions::active(&state.pool, &[recipient.hash], now).await?;
     let whose = (recipient.hash, recipient.channel, recipient.account.clone());
-    let no = active.get(&whose).filter(|active| active.reason.is_a_no());
+    let no = active
+        .get(&whose)
+        .filter(|active| active.reason != Suppression::BadAddress);
     let about = About::recipient(&state, &headers, &recipient);
     Ok(match no {
         None => about.ask(recipient.channel).render(),

@@ -81,8 +81,8 @@ impl VisitorWords {
             .get(header::ACCEPT_LANGUAGE)
             .and_then(|value| value.to_str().ok());
         let asked_for = accepted(browser.unwrap_or_default());
-        let language = of_message.into_iter().chain(asked_for);
-        let nearest = language.filter_map(render::nearest).next();
+        let mut languages = of_message.into_iter().chain(asked_for);
+        let nearest = languages.find_map(render::nearest);
         let words = WORDS.iter().find(|words| Some(words.language) == nearest);
         words.unwrap_or(&WORDS[0])
     }

@@ -67,7 +67,7 @@ mod sequence;
 mod tables;
 mod telemetry;
 mod upgrade;
-mod web;
 mod visitors;
+mod web;
 mod wire;
 mod words;

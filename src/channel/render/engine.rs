@@ -28,6 +28,7 @@ struct Built {
     subject: Program,
     email: Program,
     sms: Program,
+    stop_word: &'static str,
 }
 
 impl Built {
@@ -38,6 +39,7 @@ impl Built {
             subject: read(source.subject),
             email: read(source.email),
             sms: read(source.sms),
+            stop_word: source.stop_word,
         }
     }
 }
@@ -181,9 +183,10 @@ impl Engine {
         let values: Vec<Value> = vars.values(channel);
         let fill = |program: &Program| program.fill(&values, Escape::Nothing);
         match channel.profile().parts {
-            Parts::TextAlone => text_of(&within_two_segments(vars, |vars| {
-                texts.sms.fill(&vars.values(channel), Escape::Nothing)
-            })),
+            Parts::TextAlone => {
+                let fill = |vars: &Vars| texts.sms.fill(&vars.values(channel), Escape::Nothing);
+                text_of(&within_two_segments(vars, texts.stop_word, fill))
+            }
             Parts::SubjectAndHtml => {
                 let (subject, text) = (fill(&texts.subject), fill(&texts.email));
                 self.email_of(&subject, &text, None, language, vars)
@@ -210,23 +213,32 @@ impl Engine {
     }
 }
 
-/// A text message of ours costs two at most: a brand's name that is too long for that is cut, between words where there are some.
-fn within_two_segments(vars: &Vars, fill: impl Fn(&Vars) -> String) -> String {
-    let mut vars = Vars {
-        brand: clean::line(&vars.brand, clean::MAX_NAME),
+/// A text message of ours costs two segments at most. A brand's name with letters outside the SMS alphabet is written without its marks
+/// where it would cost more; in another script it stands before as little as can be said in any language; the longest is cut.
+fn within_two_segments(vars: &Vars, stop_word: &str, fill: impl Fn(&Vars) -> String) -> String {
+    let fits = |text: &str| sms::measure(text.trim()).segments <= 2;
+    let named = |brand: &str| Vars {
+        brand: brand.to_owned(),
         ..vars.clone()
     };
-    loop {
-        let text = fill(&vars);
-        let Some((last, _)) = vars.brand.char_indices().next_back() else {
-            return text;
-        };
-        if sms::measure(text.trim()).segments <= 2 {
+    let brand = clean::line(&vars.brand, clean::MAX_NAME);
+    for brand in [&brand, &sms::without_marks(&brand)] {
+        let text = fill(&named(brand));
+        if fits(&text) {
             return text;
         }
-        let shorter = &vars.brand[..last];
-        let words = shorter.rfind(' ').filter(|at| *at * 2 > shorter.len());
-        vars.brand.truncate(words.unwrap_or(last));
+    }
+    let Vars { count, link, .. } = vars;
+    let mut brand = brand.as_str();
+    loop {
+        let text = format!("{brand}: ✉ {count} {link} {stop_word}");
+        let Some((last, _)) = brand.char_indices().next_back() else {
+            return text;
+        };
+        if fits(&text) {
+            return text;
+        }
+        brand = brand[..last].trim_end();
     }
 }
 

@@ -76,7 +76,6 @@ struct BuiltInTexts {
     email: &'static str,
     sms: &'static str,
     /// The word that the SMS asks for.
-    #[cfg(test)]
     stop_word: &'static str,
 }
 
@@ -87,7 +86,6 @@ macro_rules! built_in {
             subject: include_str!(concat!("../../../templates/", $language, "/email.subject.hbs")),
             email: include_str!(concat!("../../../templates/", $language, "/email.txt.hbs")),
             sms: include_str!(concat!("../../../templates/", $language, "/sms.txt.hbs")),
-            #[cfg(test)]
             stop_word: $stop_word,
         }),*]
     };

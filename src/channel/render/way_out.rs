@@ -47,8 +47,8 @@ pub(super) fn in_text(text: String, language: &str, link: &str) -> String {
     if text.contains(link) {
         return text;
     }
-    let line = line(label(language), language, link);
-    format!("{}\n\n{line}\n", text.trim_end())
+    let way_out = line(label(language), language, link);
+    format!("{}\n\n{way_out}\n", text.trim_end())
 }
 
 /// The HTML, with the link at the end of its body if it has none.
