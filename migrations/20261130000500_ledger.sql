@@ -21,6 +21,7 @@ create table reminders (
     zone_source    text check (zone_source in ('liveperson', 'number', 'rule', 'account')),
     token          text not null,
     recipient_hash bytea,
+    language       text,
     created_at     timestamptz not null,
     state          text not null default 'scheduled' check (state in
                      ('scheduled', 'sending', 'sent', 'delivered', 'undelivered', 'cancelled', 'expired', 'failed', 'unknown')),
@@ -53,6 +54,7 @@ comment on column reminders.time_zone is 'the zones by whose clocks its hours ar
 comment on column reminders.next_at is 'when somebody must look at it again; while an attempt is under way that is the lease''s business';
 comment on column reminders.tries is 'attempts that count against the retry policy';
 comment on column reminders.soft_failed is 'a try met a full mailbox or a phone that is off: at most one more';
+comment on column reminders.language is 'of the text of its newest attempt: pages that its links lead to are in the same';
 comment on column reminders.recipient_hash is 'whom it goes to, as far as is known; gone when it ends unsent';
 comment on column reminders.counted_at is 'when it was, or may have been, sent: what caps count';
 comment on column reminders.first_of_episode is 'no other reminder of its episode was, or may have been, sent before it';

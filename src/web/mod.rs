@@ -27,6 +27,7 @@ mod retry;
 mod templates;
 mod trace;
 mod twilio;
+mod visitor;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -240,6 +241,7 @@ fn router(state: AppState) -> Router {
             "/u/{token}",
             get(links::ask_unsubscribe).post(links::unsubscribe),
         )
+        .route("/u/{token}/undo", post(links::undo))
         .route("/twilio/inbound", post(twilio::inbound))
         .route("/v1/hints/{account}", post(hints::hint))
         .route("/mail/events", post(mail::events))

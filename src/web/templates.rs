@@ -203,32 +203,6 @@ pub fn message(heading: &str, text: &str, way: Option<(&str, &str)>) -> Response
     )
 }
 
-/// A page that says one thing to a visitor, who knows the brand and has never heard of this service. It has at most one button,
-/// which posts to the page's own address.
-pub struct ToVisitor<'a> {
-    pub brand: Option<&'a str>,
-    pub title: &'a str,
-    pub heading: &'a str,
-    pub text: &'a str,
-    pub button: Option<&'a str>,
-}
-
-impl ToVisitor<'_> {
-    pub fn render(&self) -> Response {
-        let Self {
-            brand,
-            title,
-            heading,
-            text,
-            button,
-        } = self;
-        render(
-            "visitor.hbs",
-            &json!({ "brand": brand, "title": title, "heading": heading, "text": text, "button": button }),
-        )
-    }
-}
-
 /// What pages of the dashboard may load and do: files of ours and nothing else. A page that shows a foreign text, such as the
 /// preview of a mail, is a frame with rules of its own.
 pub const DASHBOARD_POLICY: HeaderValue = HeaderValue::from_static(
@@ -250,22 +224,6 @@ pub fn careful(mut response: Response) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_visitor_s_page_renders_with_and_without_a_button_and_escapes_what_it_says() {
-        for (button, buttons) in [(None, 0), (Some("Stop <now>"), 1)] {
-            let values = json!({
-                "brand": "Us <3", "title": "t", "heading": "<b>", "text": "a & b", "button": button,
-            });
-            let page = PAGES.render("visitor.hbs", &values).unwrap();
-            assert_eq!(page.matches("<button").count(), buttons, "{page}");
-            assert!(
-                page.contains("&lt;b&gt;") && page.contains("a &amp; b"),
-                "{page}"
-            );
-            assert!(!page.contains("<now>"), "{page}");
-        }
-    }
 
     #[test]
     fn what_is_typed_is_code_and_everything_is_escaped() {

@@ -71,6 +71,7 @@ mod sequence;
 mod tables;
 mod telemetry;
 mod upgrade;
+mod visitors;
 mod web;
 mod wire;
 mod words;

@@ -57,6 +57,9 @@ impl Engine {
     }
 }
 
+/// So many characters outside the SMS alphabet can be replaced; more are how the language is written.
+const A_FEW: usize = 10;
+
 fn surprises(channel: Channel, rendered: &Rendered, vars: &Vars) -> Vec<TemplateProblem> {
     let warning = |field, what: String, fix: &str| TemplateProblem {
         severity: Severity::Warning,
@@ -87,7 +90,11 @@ fn surprises(channel: Channel, rendered: &Rendered, vars: &Vars) -> Vec<Template
     }
     if channel.profile().length == Length::Segments {
         let size = sms::measure(&rendered.text);
-        if let Some(offender) = size.offender.filter(|_| size.segments > 1) {
+        let others = rendered.text.chars().filter(|c| !sms::is_gsm(*c)).count();
+        if others > A_FEW && size.segments > 1 {
+            let what = format!("takes {} SMS, each charged separately", size.segments);
+            problems.push(warning(Field::Text, what, "shorten it to 70 characters"));
+        } else if let Some(offender) = size.offender.filter(|_| size.segments > 1) {
             let what = format!(
                 "takes {} SMS, because “{offender}” is not in the SMS alphabet",
                 size.segments

@@ -10,7 +10,7 @@ use super::{
     BUILT_IN, BuiltInTexts, Field, LAST_RESORT, Rendered, TemplateError, Vars, layout, nearest,
     way_out,
 };
-use crate::channel::clean;
+use crate::channel::{clean, sms};
 use crate::domain::channel::Parts;
 use crate::domain::ids::Channel;
 use crate::domain::rule::Template;
@@ -28,6 +28,7 @@ struct Built {
     subject: Program,
     email: Program,
     sms: Program,
+    stop_word: &'static str,
 }
 
 impl Built {
@@ -38,6 +39,7 @@ impl Built {
             subject: read(source.subject),
             email: read(source.email),
             sms: read(source.sms),
+            stop_word: source.stop_word,
         }
     }
 }
@@ -203,13 +205,15 @@ impl Engine {
     }
 
     fn built_in(&self, channel: Channel, language: &str, vars: &Vars) -> Rendered {
-        let (language, texts) = nearest(&self.built_in, language)
-            .or_else(|| self.built_in.get_key_value(LAST_RESORT))
-            .expect("there are built-in texts");
+        let language = nearest(language).unwrap_or(LAST_RESORT);
+        let texts = &self.built_in[language];
         let values: Vec<Value> = vars.values(channel);
         let fill = |program: &Program| program.fill(&values, Escape::Nothing);
         match channel.profile().parts {
-            Parts::TextAlone => text_of(&fill(&texts.sms)),
+            Parts::TextAlone => {
+                let fill = |vars: &Vars| texts.sms.fill(&vars.values(channel), Escape::Nothing);
+                text_of(&within_two_segments(vars, texts.stop_word, fill))
+            }
             Parts::SubjectAndHtml => {
                 let (subject, text) = (fill(&texts.subject), fill(&texts.email));
                 let words = EmailWords {
@@ -249,6 +253,35 @@ impl Engine {
             text,
             html: Some(html),
         }
+    }
+}
+
+/// A text message of ours costs two segments at most. A brand's name with letters outside the SMS alphabet is written without its marks
+/// where it would cost more; in another script it stands before as little as can be said in any language; the longest is cut.
+fn within_two_segments(vars: &Vars, stop_word: &str, fill: impl Fn(&Vars) -> String) -> String {
+    let fits = |text: &str| sms::measure(text.trim()).segments <= 2;
+    let named = |brand: &str| Vars {
+        brand: brand.to_owned(),
+        ..vars.clone()
+    };
+    let brand = clean::line(&vars.brand, clean::MAX_NAME);
+    for brand in [&brand, &sms::without_marks(&brand)] {
+        let text = fill(&named(brand));
+        if fits(&text) {
+            return text;
+        }
+    }
+    let Vars { count, link, .. } = vars;
+    let mut brand = brand.as_str();
+    loop {
+        let text = format!("{brand}: ✉ {count} {link} {stop_word}");
+        let Some((last, _)) = brand.char_indices().next_back() else {
+            return text;
+        };
+        if fits(&text) {
+            return text;
+        }
+        brand = brand[..last].trim_end();
     }
 }
 

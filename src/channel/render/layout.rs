@@ -186,7 +186,7 @@ fn spans(line: &str, vars: &Vars) -> Vec<TextSpan> {
         // "Stop these reminders: https://…" reads better as linked words.
         let label = before.trim_end().strip_suffix([':', '：']);
         if let Some(label) = label.filter(|label| after.is_empty() && !label.is_empty()) {
-            push(label, Some(found));
+            push(label.trim_end(), Some(found));
         } else {
             push(before, None);
             push(found, Some(found));

@@ -6,7 +6,6 @@
 //! filling in happen on a few threads of their own. Values are escaped in HTML and nowhere else: an SMS must not say `&amp;`. The HTML of the built-in layout
 //! is made *from the rendered text*, so that both parts of an e-mail say the same.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use url::Url;
@@ -82,22 +81,35 @@ struct BuiltInTexts {
     subject: &'static str,
     email: &'static str,
     sms: &'static str,
+    /// The word that the SMS asks for.
+    stop_word: &'static str,
 }
 
-const BUILT_IN: &[BuiltInTexts] = &[
-    BuiltInTexts {
-        language: LAST_RESORT,
-        subject: include_str!("../../../templates/en/email.subject.hbs"),
-        email: include_str!("../../../templates/en/email.txt.hbs"),
-        sms: include_str!("../../../templates/en/sms.txt.hbs"),
-    },
-    BuiltInTexts {
-        language: "de",
-        subject: include_str!("../../../templates/de/email.subject.hbs"),
-        email: include_str!("../../../templates/de/email.txt.hbs"),
-        sms: include_str!("../../../templates/de/sms.txt.hbs"),
-    },
-];
+macro_rules! built_in {
+    ($($language:literal, $stop_word:literal;)*) => {
+        &[$(BuiltInTexts {
+            language: $language,
+            subject: include_str!(concat!("../../../templates/", $language, "/email.subject.hbs")),
+            email: include_str!(concat!("../../../templates/", $language, "/email.txt.hbs")),
+            sms: include_str!(concat!("../../../templates/", $language, "/sms.txt.hbs")),
+            stop_word: $stop_word,
+        }),*]
+    };
+}
+
+/// STOP where that is understood as readily as a word of the language: carriers and Twilio act on it by themselves.
+const BUILT_IN: &[BuiltInTexts] = built_in! {
+    "en", "STOP";
+    "de", "STOP";
+    "fr", "STOP";
+    "es", "STOP";
+    "pt-BR", "SAIR";
+    "it", "STOP";
+    "nl", "STOP";
+    "pl", "STOP";
+    "sv", "STOPP";
+    "ja", "停止";
+};
 
 /// The language for readers whose own has no text.
 const LAST_RESORT: &str = "en";
@@ -118,9 +130,9 @@ pub fn own_text<'s>(
 
 /// The built-in text of a channel in the nearest language, as a template to begin an own one with.
 pub fn built_in(channel: Channel, language: &str) -> Template {
-    let all: BTreeMap<&'static str, &BuiltInTexts> =
-        BUILT_IN.iter().map(|b| (b.language, b)).collect();
-    let source = nearest(&all, language).map_or(&BUILT_IN[0], |(_, source)| *source);
+    let nearest = nearest(language).unwrap_or(LAST_RESORT);
+    let source = BUILT_IN.iter().find(|b| b.language == nearest);
+    let source = source.unwrap_or(&BUILT_IN[0]);
     match channel.profile().parts {
         Parts::SubjectAndHtml => Template {
             subject: Some(chips::simplified(source.subject.trim())),
@@ -234,12 +246,19 @@ impl Texts {
     }
 }
 
-/// The text of a language tag, or of a more general one: `de-AT` finds `de`.
-fn nearest<'t, T>(
-    texts: &'t BTreeMap<&'static str, T>,
-    wanted: &str,
-) -> Option<(&'t &'static str, &'t T)> {
-    texts.get_key_value(lookup(texts.keys().copied(), wanted)?)
+/// The language of the text that a reader of this one gets: that of the rule's own text, else of the built-in one.
+pub fn language_for<'s>(settings: &'s ChannelSettings, reader: Option<&str>) -> &'s str {
+    let own = settings.template_for(reader).map(|(tag, _)| tag);
+    own.unwrap_or_else(|| nearest(reader.unwrap_or_default()).unwrap_or(LAST_RESORT))
+}
+
+/// The language, of those with built-in texts, for a reader of this one: `de` for `de-AT`; `pt-BR` for `pt-PT`, which is nearer than
+/// English.
+pub fn nearest(wanted: &str) -> Option<&'static str> {
+    lookup(languages(), wanted).or_else(|| {
+        let primary = |tag: &str| tag.split(['-', '_']).next().map(str::to_ascii_lowercase);
+        languages().find(|tag| primary(tag) == primary(wanted))
+    })
 }
 
 #[cfg(test)]

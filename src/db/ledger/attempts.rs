@@ -24,6 +24,8 @@ pub struct NewAttempt {
     pub others: Vec<AddressHash>,
     /// Nothing was, or may have been, sent in its episode before.
     pub first: bool,
+    /// Of the text.
+    pub language: String,
     /// How long, in real seconds, nobody else touches the attempt; longer than the provider can take.
     pub lease: TimeDelta,
 }
@@ -52,15 +54,15 @@ macro_rules! pause_of {
 /// What [`begin`] asks of the database.
 pub const BEGIN: &str = concat!(
     "with input as (
-         select * from unnest($1::bigint[], $2::text[], $3::text[], $4::bytea[], $5::float8[], $7::bigint[], $10::boolean[])
-             as t(id, sender, address, recipient, lease, rule_skill, first)
+         select * from unnest($1::bigint[], $2::text[], $3::text[], $4::bytea[], $5::float8[], $7::bigint[], $10::boolean[], $13::text[])
+             as t(id, sender, address, recipient, lease, rule_skill, first, language)
      ), noes as (
          select o.id, s.account, s.created_at from unnest($11::bigint[], $12::bytea[]) as o(id, hash)
          join suppressions s on s.address_hash = o.hash
          where s.reason in ('opted_out', 'complaint') and s.source <> 'provider' and (s.expires_at is null or s.expires_at > $6)
      ), claimed as (
          update reminders r set state = 'sending', reason = 'due', recipient_hash = i.recipient, counted_at = $6,
-             first_of_episode = r.first_of_episode or i.first
+             first_of_episode = r.first_of_episode or i.first, language = i.language
          from input i where r.id = i.id and r.state = 'scheduled'
            and not exists (
                select from suppressions s
@@ -136,6 +138,12 @@ pub async fn begin(
         .bind(attempts.iter().map(|a| a.first).collect::<Vec<_>>())
         .bind(of)
         .bind(others)
+        .bind(
+            attempts
+                .iter()
+                .map(|a| a.language.as_str())
+                .collect::<Vec<_>>(),
+        )
         .fetch_all(conn)
         .await
 }

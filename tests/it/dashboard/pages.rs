@@ -155,6 +155,9 @@ async fn pages_of_strangers(t: &TestApp, gallery: &mut Gallery<'_>) {
     b.press("Stop reminders").await;
     b.sees("Reminders stopped").await;
     gallery.capture("unsubscribed").await;
+    b.press("I did not mean that").await;
+    b.sees("You get reminders again").await;
+    gallery.capture("unsubscribed-undone").await;
     let back = format!("{}/r/{}", t.web, sent.token);
     gallery.visit("link-without-a-page", &back).await;
     gallery
