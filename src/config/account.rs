@@ -6,7 +6,7 @@ use toml::{Table, Value};
 use url::Url;
 
 use super::badge::{self, BadgeTokens};
-use super::keys::KEYS;
+use super::keys;
 use super::parse;
 use super::reader::{Noted, SettingsReader};
 use super::{ProcessRole, SettingProblem};
@@ -98,8 +98,7 @@ fn account_in_environment(r: &mut SettingsReader, tables: &[Table]) -> Option<us
     if let [_] = tables {
         return Some(0);
     }
-    let mut variables = KEYS
-        .iter()
+    let mut variables = keys::all()
         .filter(|key| key.is_of_account())
         .map(|key| key.env);
     if let Some(env) = variables.find(|env| r.variable(env).is_some()) {

@@ -1,6 +1,6 @@
 //! Channels: a mail server, a Twilio account, or both. The settings are the adapters' own; here they are read.
 
-use super::keys::KEYS;
+use super::keys;
 use super::reader::{Noted, SettingsReader};
 use super::{ProcessRole, parse, smtp_login};
 use crate::channel::ChannelSettings;
@@ -79,7 +79,7 @@ fn read_probe(
 }
 
 fn warn_of_leftovers(r: &mut SettingsReader, section: &str, off: &str) {
-    let keys = KEYS.iter().filter(|key| key.section() == section);
+    let keys = keys::all().filter(|key| key.section() == section);
     let given: Vec<_> = keys
         .map(|key| key.env)
         .filter(|env| r.is_given(env))

@@ -182,14 +182,14 @@ pub fn names_given(file: Option<&Path>) -> Vec<&'static str> {
         return Vec::new();
     };
     let mut reader = SettingsReader::new(&sources);
-    let keys = keys::KEYS.iter().map(|key| key.env);
+    let keys = keys::all().map(|key| key.env);
     keys.filter(|name| reader.is_given(name)).collect()
 }
 
 /// The names of all settings in the environment.
 #[cfg(test)]
 pub fn setting_names() -> impl Iterator<Item = &'static str> {
-    keys::KEYS.iter().map(|key| key.env)
+    keys::all().map(|key| key.env)
 }
 
 /// Reads every part before the first `?`, so that the problems of all parts are found.

@@ -2,7 +2,7 @@
 
 use toml::{Table, Value};
 
-use super::keys::KEYS;
+use super::keys;
 use super::problem::SettingProblem;
 use super::shown::shown_name;
 
@@ -11,7 +11,7 @@ pub fn in_environment<'e>(
     names: impl Iterator<Item = &'e String>,
 ) -> (Vec<SettingProblem>, Vec<String>) {
     let mut known: Vec<String> = Vec::new();
-    for key in KEYS {
+    for key in keys::all() {
         known.push(key.env.to_owned());
         if key.secret {
             known.push(format!("{}_FILE", key.env));
@@ -40,13 +40,13 @@ pub fn in_environment<'e>(
 pub fn in_file(root: &Table, file: &str) -> Vec<SettingProblem> {
     let mut known = fields("");
     known.extend(
-        KEYS.iter()
+        keys::all()
             .map(|key| key.section().to_owned())
             .filter(|name| !name.is_empty()),
     );
     let mut problems = Vec::new();
     for (name, value) in root.iter().filter(|(name, _)| *name != "account") {
-        let is_section = KEYS.iter().any(|key| key.section() == name);
+        let is_section = keys::all().any(|key| key.section() == name);
         match value {
             Value::Table(table) if is_section => {
                 problems.extend(in_table(name, table, &format!("[{name}] of {file}")));
@@ -78,7 +78,7 @@ pub fn in_table(section: &str, table: &Table, place: &str) -> Vec<SettingProblem
 /// The names that a section of the file may hold; `""` is the top.
 fn fields(section: &str) -> Vec<String> {
     let mut fields = Vec::new();
-    for key in KEYS.iter().filter(|key| key.section() == section) {
+    for key in keys::all().filter(|key| key.section() == section) {
         let Some(field) = key.field() else { continue };
         fields.push(field.to_owned());
         if key.secret {

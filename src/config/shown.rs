@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use super::keys::KEYS;
+use super::keys;
 
 /// Characters of a value that are ever repeated.
 const MOST: usize = 40;
@@ -51,7 +51,7 @@ pub fn other_setting(text: &str) -> Option<&'static str> {
             after.starts_with('=') && may_begin_after(&text[..at])
         })
     };
-    let mut names = KEYS.iter().map(|key| key.env);
+    let mut names = keys::all().map(|key| key.env);
     names.find(|name| is_within(name))
 }
 

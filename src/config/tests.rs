@@ -708,8 +708,7 @@ fn every_setting_in_the_table_is_read() {
     let sources = sources(&environment, "");
     let mut reader = SettingsReader::new(&sources);
     let _ = read_all(&mut reader, ProcessRole::Run);
-    let unread: Vec<_> = keys::KEYS
-        .iter()
+    let unread: Vec<_> = keys::all()
         .map(|key| key.env)
         .filter(|env| !reader.asked().contains(env))
         .collect();
@@ -739,7 +738,7 @@ fn the_example_files_are_sound() {
 
 /// Of every setting.
 fn names() -> Vec<&'static str> {
-    keys::KEYS.iter().map(|key| key.env).collect()
+    keys::all().map(|key| key.env).collect()
 }
 
 /// A line of a settings file: often one that means something.

@@ -5,7 +5,7 @@ use std::path::Path;
 use toml::Value;
 
 use super::{Noted, SettingsReader};
-use crate::config::keys::{self, KEYS, SettingKey};
+use crate::config::keys::{self, SettingKey};
 use crate::config::shown::{holds_private_key, other_setting, shown_path};
 use crate::config::source::{within_marks, without_mark};
 
@@ -63,7 +63,7 @@ impl SettingsReader<'_> {
         if bare.trim().is_empty() {
             return None;
         }
-        let is_secret = KEYS.iter().any(|key| key.secret && key.env == name);
+        let is_secret = keys::all().any(|key| key.secret && key.env == name);
         Some(if is_secret { value } else { bare }.to_owned())
     }
 

@@ -1,0 +1,41 @@
+//! E-mail: the mail server, and who we are to it.
+
+use super::{SettingKey, key, preset, secret};
+
+#[rustfmt::skip]
+pub const SMTP: &[SettingKey] = &[
+    preset("SMTP_HOST", "smtp.host", "smtp.gmail.com",
+        "Mail server. E-mail is on when this or `SMTP_USER` is set."),
+    preset("SMTP_PORT", "smtp.port", "465",
+        "Its port."),
+    key("SMTP_TLS", "smtp.tls",
+        "`implicit`, `starttls` (required, never skipped) or `none` (without a password or to loopback only). Left out: `implicit` on port 465, else `starttls`."),
+    key("SMTP_USER", "smtp.user",
+        "User name at the mail server. Left out: no login."),
+    secret("SMTP_PASS", "smtp.password",
+        "Password; for Gmail an app password."),
+    key("SMTP_OAUTH_TENANT", "smtp.oauth_tenant",
+        "Log in at Microsoft 365 by token (XOAUTH2) in place of a password: the directory (tenant) id. `SMTP_USER` is the mailbox."),
+    key("SMTP_OAUTH_CLIENT_ID", "smtp.oauth_client_id",
+        "Application (client) id of the app registration that has `SMTP.SendAsApp`."),
+    secret("SMTP_OAUTH_CLIENT_SECRET", "smtp.oauth_client_secret",
+        "Its client secret (the value, not the id)."),
+    secret("SMTP_OAUTH_CERTIFICATE", "smtp.oauth_certificate",
+        "In place of the client secret: a certificate that the app registration knows and its RSA private key, in PEM, one below the other."),
+    secret("SMTP_OAUTH_GOOGLE_KEY", "smtp.oauth_google_key",
+        "Log in at Google Workspace by token: the JSON key of a service account with domain-wide delegation for `https://mail.google.com/`. `SMTP_USER` is the mailbox."),
+    key("SMTP_OAUTH_TOKEN_URL", "smtp.oauth_token_url",
+        "Where tokens are asked for, if not at Microsoft's or Google's usual address."),
+    key("SMTP_FROM", "smtp.from",
+        "Sender's address; before the `@` plain letters (ASCII), since many mail servers refuse others. Left out: `SMTP_USER`, if that is an address."),
+    key("SMTP_FROM_NAME", "smtp.from_name",
+        "Sender's name. Left out: the account's brand."),
+    key("SMTP_REPLY_TO", "smtp.reply_to",
+        "Where answers to reminders go."),
+    key("SMTP_DKIM_SELECTOR", "smtp.dkim_selector",
+        "Selector of the key that your mail is signed with, the `s=` of its DKIM-Signature. For `doctor`, which looks the key up."),
+    preset("SMTP_CONNECTIONS", "smtp.connections", "8",
+        "Connections to the mail server that one worker may hold."),
+    preset("SMTP_RATE_PER_SECOND", "smtp.rate_per_second", "10",
+        "E-mails per second, by all workers together."),
+];
