@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use crate::control::labels::{because, explain_code, why};
+use crate::control::labels::{explain_code, why};
 use crate::control::reminders::ReminderView;
 use crate::control::rules::Governing;
 use crate::control::story::{state_words, will_not_be_sent};
@@ -46,17 +46,31 @@ impl<'a> ReminderRow<'a> {
     }
 }
 
+/// Whether the words of the state are the reason's already.
+fn says_its_state(r: &ReminderView, reason: &Cause) -> bool {
+    let told = match reason.reason() {
+        Some(Reason::Scheduled) => true,
+        Some(
+            Reason::Read
+            | Reason::Answered
+            | Reason::NewEpisode
+            | Reason::ByOperator
+            | Reason::HeldOut
+            | Reason::Erased,
+        ) => r.state == ReminderState::Cancelled,
+        _ => false,
+    };
+    told || r.suppressed_as.is_some()
+}
+
 /// Why it is as it is, if there is more to say than its state.
 fn why_so(r: &ReminderView) -> Option<String> {
     let settled = matches!(
         r.state,
         ReminderState::Sent | ReminderState::Delivered | ReminderState::Sending
     );
-    if let Some(forbidden) = r.suppressed_as {
-        return Some(because(forbidden.into()).to_owned());
-    }
     let reason = r.reason.as_ref();
-    let reason = reason.filter(|r| !settled && **r != Cause::Ours(Reason::Scheduled))?;
+    let reason = reason.filter(|reason| !settled && !says_its_state(r, reason))?;
     Some(match (r.state, &r.waits_until) {
         (_, Some(until)) => format!("It waits until {until}."),
         (ReminderState::Failed | ReminderState::Undelivered | ReminderState::Unknown, _) => {
