@@ -45,7 +45,7 @@ pub enum ReminderOwner {
 }
 
 /// The place after which the next page begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromRow)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, FromRow)]
 pub struct ReminderCursor {
     pub created_at: DateTime<Utc>,
     pub id: i64,
@@ -65,6 +65,62 @@ pub async fn search(
     after: Option<ReminderCursor>,
     most: i64,
 ) -> sqlx::Result<ReminderPage> {
+    let (places, next) = places(pool, filter, after, most).await?;
+    let ids: Vec<i64> = places.iter().map(|place| place.id).collect();
+    Ok(ReminderPage {
+        reminders: by_ids(pool, &ids).await?,
+        next,
+    })
+}
+
+/// Those of several states, as one list. Each state is looked up by itself, where it is found.
+pub async fn search_states(
+    pool: &PgPool,
+    filter: &ReminderFilter,
+    states: &[ReminderState],
+    after: Option<ReminderCursor>,
+    most: i64,
+) -> sqlx::Result<ReminderPage> {
+    let mut found = Vec::with_capacity(states.len());
+    for state in states {
+        let of_state = ReminderFilter {
+            state: Some(*state),
+            ..filter.clone()
+        };
+        found.push(places(pool, &of_state, after, most).await?);
+    }
+    let (places, next) = merged(found, usize::try_from(most).unwrap_or_default());
+    let ids: Vec<i64> = places.iter().map(|place| place.id).collect();
+    Ok(ReminderPage {
+        reminders: by_ids(pool, &ids).await?,
+        next,
+    })
+}
+
+/// One list out of several, newest first. It ends where the first of them ends that goes on.
+fn merged(
+    lists: Vec<(Vec<ReminderCursor>, Option<ReminderCursor>)>,
+    most: usize,
+) -> (Vec<ReminderCursor>, Option<ReminderCursor>) {
+    let end = lists.iter().filter_map(|(_, next)| *next).max();
+    let mut places: Vec<ReminderCursor> =
+        lists.into_iter().flat_map(|(places, _)| places).collect();
+    places.retain(|place| end.is_none_or(|end| *place >= end));
+    places.sort_unstable_by(|one, other| other.cmp(one));
+    if places.len() > most {
+        places.truncate(most);
+        let last = places.last().copied();
+        return (places, last);
+    }
+    (places, end)
+}
+
+async fn places(
+    pool: &PgPool,
+    filter: &ReminderFilter,
+    after: Option<ReminderCursor>,
+    most: i64,
+) -> sqlx::Result<(Vec<ReminderCursor>, Option<ReminderCursor>)> {
     let mut query = QueryBuilder::new("select id, created_at from (");
     window(&mut query, filter, after);
     query.push(") seen where true");
@@ -78,11 +134,7 @@ pub async fn search(
         Some(last) if i64::try_from(places.len()) == Ok(most) => Some(*last),
         _ => end_of_window(pool, filter, after).await?,
     };
-    let ids: Vec<i64> = places.iter().map(|place| place.id).collect();
-    Ok(ReminderPage {
-        reminders: by_ids(pool, &ids).await?,
-        next,
-    })
+    Ok((places, next))
 }
 
 impl ReminderFilter {
@@ -265,4 +317,60 @@ pub async fn kept_address(db: impl PgExecutor<'_>, id: ReminderId) -> sqlx::Resu
     .bind(id)
     .fetch_optional(db)
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn place((second, id): (i64, i64)) -> ReminderCursor {
+        ReminderCursor {
+            created_at: DateTime::UNIX_EPOCH + TimeDelta::seconds(second),
+            id,
+        }
+    }
+
+    /// The page of one list from after a place on, as a look-up gives it.
+    fn page(
+        list: &[ReminderCursor],
+        after: Option<ReminderCursor>,
+        most: usize,
+    ) -> (Vec<ReminderCursor>, Option<ReminderCursor>) {
+        let rest = list.iter().copied();
+        let rest = rest.filter(|place| after.is_none_or(|after| *place < after));
+        let page: Vec<ReminderCursor> = rest.take(most).collect();
+        let next = page.last().copied().filter(|_| page.len() == most);
+        (page, next)
+    }
+
+    proptest! {
+        #[test]
+        fn pages_of_merged_lists_hold_everything_once_and_in_order(
+            seconds in proptest::collection::vec((0..20i64, 0..4usize), 0..60), most in 1..9usize,
+        ) {
+            let mut lists = vec![Vec::new(); 4];
+            for (id, (second, list)) in (0..).zip(seconds) {
+                lists[list].push(place((second, id)));
+            }
+            let mut all: Vec<ReminderCursor> = lists.iter().flatten().copied().collect();
+            all.sort_unstable_by(|one, other| other.cmp(one));
+            for list in &mut lists {
+                list.sort_unstable_by(|one, other| other.cmp(one));
+            }
+            let (mut seen, mut after) = (Vec::new(), None);
+            loop {
+                let found = lists.iter().map(|list| page(list, after, most)).collect();
+                let (places, next) = merged(found, most);
+                prop_assert!(places.len() <= most);
+                seen.extend(places);
+                let Some(next) = next else { break };
+                prop_assert!(after.is_none_or(|after| next < after), "it goes on");
+                after = Some(next);
+            }
+            prop_assert_eq!(seen, all);
+        }
+    }
 }

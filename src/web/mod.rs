@@ -7,6 +7,7 @@ pub mod api;
 pub mod badge;
 mod bodies;
 mod client;
+mod compressed;
 pub mod connections;
 pub mod dashboard;
 mod error;
@@ -35,10 +36,10 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, OriginalUri, Request, State as Shared};
 use axum::http::{HeaderName, HeaderValue, header};
-use axum::middleware::{from_fn_with_state, map_response};
+use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use axum::response::Response;
 use axum::routing::{get, post};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgPool;
 use url::Url;
 
@@ -182,6 +183,12 @@ impl AppState {
         brands.cloned().collect()
     }
 
+    /// From when on reminders that ended are kept.
+    pub fn reminders_since(&self) -> DateTime<Utc> {
+        let days = i64::from(self.config.retention.reminders_days);
+        self.clock.now() - TimeDelta::days(days)
+    }
+
     /// The name of an account's brand, or the account's id.
     pub fn brand_of(&self, id: &AccountId) -> String {
         let account = self.account(id);
@@ -250,6 +257,8 @@ fn router(state: AppState) -> Router {
         .method_not_allowed_fallback(error::another_method)
         .layer(DefaultBodyLimit::max(MAX_STRANGERS_BODY))
         .layer(from_fn_with_state(bodies, bodies::count))
+        .layer(from_fn(compressed::mark))
+        .layer(compressed::layer())
         .layer(map_response(harden))
         .layer(from_fn_with_state(state.clone(), trace::observe))
         // Not among the pages: it has headers of its own.
@@ -267,7 +276,7 @@ async fn harden(mut response: Response) -> Response {
         (header::CACHE_CONTROL, "no-store"),
         (
             header::CONTENT_SECURITY_POLICY,
-            "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; \
+            "default-src 'none'; style-src 'self'; font-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; \
              frame-ancestors 'none'",
         ),
         (

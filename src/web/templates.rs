@@ -4,6 +4,7 @@
 
 use std::sync::LazyLock;
 
+use axum::body::Bytes;
 use axum::extract::Path;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
@@ -28,19 +29,23 @@ const TEMPLATES: &[(&str, &str)] = templates! {
     "channels.hbs"
     "chart.hbs"
     "code.hbs"
+    "coming.hbs"
     "connect.hbs"
+    "decisions.hbs"
     "effect.hbs"
-    "forecast.hbs"
+    "find.hbs"
     "layout.hbs"
     "live.hbs"
     "login.hbs"
     "message.hbs"
+    "moment.hbs"
     "notice.hbs"
     "overview.hbs"
     "password.hbs"
     "people.hbs"
     "reminder.hbs"
-    "reminder_table.hbs"
+    "reminder_rows.hbs"
+    "reminder_tabs.hbs"
     "reminders.hbs"
     "remove_user.hbs"
     "rule.hbs"
@@ -72,6 +77,7 @@ const TEMPLATES: &[(&str, &str)] = templates! {
     "settings.hbs"
     "setup.hbs"
     "suppressions.hbs"
+    "tabs.hbs"
     "time.hbs"
     "tokens.hbs"
     "users.hbs"
@@ -146,17 +152,38 @@ fn asset(
     Ok(())
 }
 
+/// The typeface of all pages, under the SIL Open Font License.
+const FONT: (&str, &[u8]) = (
+    "inter.woff2",
+    include_bytes!("../../templates/web/inter/inter.woff2"),
+);
+const FONT_LICENCE: (&str, &str) = (
+    "inter-licence.txt",
+    include_str!("../../templates/web/inter/LICENSE"),
+);
+
 /// Name, name with hash, and content of each.
-static ADDRESSES: LazyLock<Vec<(&str, String, &str)>> = LazyLock::new(|| {
-    let files = ASSETS.iter();
-    files
-        .map(|(name, content)| {
-            let hash = Sha256::digest(content.as_bytes());
-            let hash = u64::from_be_bytes(hash[..8].try_into().unwrap_or_default());
-            (*name, format!("{hash:016x}-{name}"), *content)
-        })
-        .collect()
+static ADDRESSES: LazyLock<Vec<(&str, String, Bytes)>> = LazyLock::new(|| {
+    let (name, font) = FONT;
+    let font = (name, hashed(name, font), Bytes::from_static(font));
+    let files = ASSETS.iter().chain([&FONT_LICENCE]).map(|(name, content)| {
+        // Beside each other: the style names the typeface as a page would find it.
+        let content = content.replace("url(\"inter.woff2\")", &format!("url(\"{}\")", font.1));
+        (
+            *name,
+            hashed(name, content.as_bytes()),
+            Bytes::from(content),
+        )
+    });
+    let files: Vec<_> = files.collect();
+    [font].into_iter().chain(files).collect()
 });
+
+fn hashed(name: &str, content: &[u8]) -> String {
+    let hash = Sha256::digest(content);
+    let hash = u64::from_be_bytes(hash[..8].try_into().unwrap_or_default());
+    format!("{hash:016x}-{name}")
+}
 
 /// `GET /assets/{file}`.
 pub async fn assets(Path(file): Path<String>) -> Response {
@@ -168,13 +195,15 @@ pub async fn assets(Path(file): Path<String>) -> Response {
     };
     let kind = match name.rsplit('.').next() {
         Some("css") => "text/css; charset=utf-8",
+        Some("txt") => "text/plain; charset=utf-8",
+        Some("woff2") => "font/woff2",
         _ => "text/javascript; charset=utf-8",
     };
     let headers = [
         (header::CONTENT_TYPE, kind),
         (header::CACHE_CONTROL, "public, max-age=31536000, immutable"),
     ];
-    (headers, *content).into_response()
+    (headers, content.clone()).into_response()
 }
 
 /// A page; a template that cannot be filled in is our fault and says so.
@@ -206,7 +235,7 @@ pub fn message(heading: &str, text: &str, way: Option<(&str, &str)>) -> Response
 /// What pages of the dashboard may load and do: files of ours and nothing else. A page that shows a foreign text, such as the
 /// preview of a mail, is a frame with rules of its own.
 pub const DASHBOARD_POLICY: HeaderValue = HeaderValue::from_static(
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; frame-src 'self'; \
+    "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; img-src 'self' data:; connect-src 'self'; frame-src 'self'; \
      form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
 );
 

@@ -212,7 +212,7 @@ async fn a_filter_that_misses_an_agent_message_is_not_used_for_a_day() {
             t.tick().await;
             assert_eq!(full_pass_age(t).await, 0);
         }
-        let page = t.person(Role::Viewer).await.get("/channels").await.text;
+        let page = t.person(Role::Viewer).await.get("/connections").await.text;
         assert!(page.contains("did not list every conversation"), "{page}");
         let metrics = t.http.get(&t.metrics).send().await.unwrap();
         let metrics = metrics.text().await.unwrap();

@@ -19,7 +19,7 @@ use crate::web::access::RouteTable;
 const SHOWN: i64 = 50;
 
 pub fn add(table: &mut RouteTable) {
-    table.page(Permission::View, "/audit", show);
+    table.page(Permission::View, "/activity", show);
 }
 
 #[derive(Deserialize)]
@@ -52,7 +52,7 @@ async fn show(
             .append_pair("action", action.as_deref().unwrap_or_default())
             .append_pair("before", &last.id.to_string())
             .finish();
-        format!("/audit?{query}")
+        format!("/activity?{query}")
     });
     let now = state.clock.now();
     let values = AuditPage {

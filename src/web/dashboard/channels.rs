@@ -26,10 +26,10 @@ use crate::web::AppState;
 use crate::web::access::RouteTable;
 
 pub fn add(table: &mut RouteTable) {
-    table.page(Permission::View, "/channels", channels);
-    table.form(Permission::Operate, "/channels/probe", probe);
-    table.form(Permission::Operate, "/channels/close", close);
-    table.page(Permission::View, "/effect", effect);
+    table.page(Permission::View, "/connections", channels);
+    table.form(Permission::Operate, "/connections/probe", probe);
+    table.form(Permission::Operate, "/connections/close", close);
+    table.page(Permission::View, "/results", effect);
 }
 
 #[derive(Serialize)]
@@ -201,8 +201,10 @@ async fn told(
     said: &str,
 ) -> Result<Response, PageError> {
     match done {
-        Ok(()) => page.done("/channels", said).await,
-        Err(ControlError::NotFound(_)) => page.done("/channels", "It was no longer paused.").await,
+        Ok(()) => page.done("/connections", said).await,
+        Err(ControlError::NotFound(_)) => {
+            page.done("/connections", "It was no longer paused.").await
+        }
         Err(error) => Err(error.into()),
     }
 }

@@ -3,6 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
+use crate::control;
 use crate::domain::ids::{Channel, SkillId};
 
 /// A moment for the template `time.hbs`: relative to now, and absolute with its zone. A script turns the latter into the reader's own
@@ -118,6 +119,29 @@ pub fn action(action: &str) -> Option<&'static str> {
         "user.unbind_sso" => "Disconnected a user from single sign-on",
         _ => return None,
     })
+}
+
+/// What tells a conversation's customer from another in a list: nothing that names them. An erased one has nothing left.
+pub fn short_id(conversation: &str) -> String {
+    if control::reminders::is_erased(conversation) {
+        return "erased".to_owned();
+    }
+    let mut last: Vec<char> = conversation
+        .chars()
+        .rev()
+        .filter(|c| c.is_alphanumeric())
+        .take(4)
+        .collect();
+    last.reverse();
+    last.into_iter().collect()
+}
+
+/// The same in a heading.
+pub fn customer(conversation: &str) -> String {
+    if control::reminders::is_erased(conversation) {
+        return "an erased customer".to_owned();
+    }
+    format!("customer {}", short_id(conversation))
 }
 
 /// A skill by its name, if one is known.

@@ -9,12 +9,13 @@ use serde::{Deserialize, Serialize};
 
 use super::chart::{self, Chart, ChartUnit};
 use super::labels::{self, Moment};
-use super::reminders::{ReminderRow, rows};
+use super::reminders::{ReminderRow, list_of, rows};
 use super::{PageError, PageFrame, pauses};
 use crate::control;
 use crate::control::overview::{Attention, AttentionLevel, AttentionTopic, Overview, TimeSpan};
 use crate::db::reminders::ReminderFilter;
 use crate::domain::access::Permission;
+use crate::domain::reminder::ReminderState;
 use crate::web::AppState;
 use crate::web::access::RouteTable;
 
@@ -116,15 +117,15 @@ struct AttentionRow<'a> {
 impl<'a> AttentionRow<'a> {
     fn new(item: &'a Attention) -> Self {
         let (href, to) = match item.about {
-            AttentionTopic::Channels => (Some("/channels".to_owned()), "View sender"),
-            AttentionTopic::Scans => (Some("/channels#scans".to_owned()), "View connection"),
+            AttentionTopic::Channels => (Some("/connections".to_owned()), "View sender"),
+            AttentionTopic::Scans => (Some("/connections#scans".to_owned()), "View connection"),
             AttentionTopic::Pauses => (Some("#notices".to_owned()), "View what is paused"),
             AttentionTopic::Rules => (Some("/rules".to_owned()), "Go to rules"),
             AttentionTopic::Live => (Some("/live".to_owned()), "Go live"),
             // It is ended by a command of whoever runs the service.
             AttentionTopic::Hold => (None, ""),
             AttentionTopic::Reminders(state) => (
-                Some(format!("/reminders?state={state}")),
+                ReminderState::parse(state).map(list_of),
                 "View these reminders",
             ),
         };
@@ -177,31 +178,31 @@ fn tiles(overview: &Overview) -> [Tile; 6] {
         more: (!more.is_empty()).then(|| more.to_owned()),
         href,
     };
-    let sent = tile("Reminders sent", today.sent, "", "/reminders?state=sent");
+    let sent = tile("Reminders sent", today.sent, "", "/reminders/sent");
     let back = Tile {
         more: share,
-        ..tile("Came back", today.back_24h, "", "/effect")
+        ..tile("Came back", today.back_24h, "", "/results")
     };
     let read = tile(
         "Not needed",
         today.cancelled_because_read,
         "Read or answered in time",
-        "/reminders?state=cancelled",
+        "/reminders/not-sent?state=cancelled",
     );
     let lost = tile(
         "Not delivered",
         today.failed + today.unknown + today.expired,
         "Failed, expired or unknown",
-        "/reminders?state=failed",
+        "/reminders/not-sent",
     );
     let waiting = tile(
         "Scheduled now",
         overview.waiting,
         "Reminders still to be sent",
-        "/reminders?state=scheduled",
+        "/reminders",
     );
     let open_now = overview.open_now.unsigned_abs();
     let open = format!("Of {}", labels::counted(open_now, "open conversation"));
-    let unread = tile("Unread now", overview.unread_now, &open, "/forecast");
+    let unread = tile("Unread now", overview.unread_now, &open, "/reminders");
     [sent, back, read, lost, waiting, unread]
 }

@@ -57,7 +57,7 @@ fn parsed((account, skill): (String, String)) -> Result<RuleKey, PageError> {
 }
 
 /// What a rule is called: by the skill that it is for.
-fn name(skill: Option<SkillId>, skill_name: Option<&str>) -> String {
+pub fn name(skill: Option<SkillId>, skill_name: Option<&str>) -> String {
     match skill {
         None => "All other skills".to_owned(),
         Some(skill) => labels::skill(skill_name, skill),

@@ -4,6 +4,7 @@
 use unread::control::users;
 use unread::sandbox::rules::When;
 use unread::sandbox::smtp::{Phase, SmtpFault};
+use unread::web::dashboard::labels;
 
 use crate::chromium::Browser;
 use crate::harness::{Setup, TestApp, not_live, run_test_with};
@@ -189,27 +190,33 @@ async fn goes_live(t: &TestApp, b: &Browser) {
         .await;
     b.sees("Live. Reminders are sent from now on.").await;
     b.sees("by ann@shop.example").await;
-    b.follow("Set-up").await;
-    b.sees("All done").await;
+    // What leads to it is not needed any more.
+    let menu = b
+        .run("return document.querySelector('#menu').textContent")
+        .await;
+    assert!(!menu.as_str().unwrap().contains("Set-up"), "{menu}");
 }
 
 async fn sees_who_is_next(b: &Browser) {
-    b.follow("Next hour").await;
-    b.arrives_at("/forecast").await;
+    b.follow("Reminders").await;
+    b.arrives_at("/reminders").await;
     let rows = b
-        .run("return document.querySelectorAll('#due ~ .scroll tbody tr').length")
+        .run("return document.querySelectorAll('.rows[aria-label=Coming] > li').length")
         .await;
     assert_eq!(rows, 2, "{}", b.page().await);
 }
 
-/// Opens the only reminder of a conversation.
+/// How a row begins that is about a conversation.
+fn customer(conversation: &str) -> String {
+    format!("Customer {}", labels::short_id(conversation))
+}
+
+/// Opens the newest reminder of a conversation.
 async fn opens_the_reminder_of(b: &Browser, conversation: &str) {
-    b.follow("Reminders").await;
-    b.arrives_at("/reminders").await;
-    b.write("Conversation", conversation).await;
-    b.press("Show").await;
-    b.sees("Show all").await;
-    b.follow("E-mail").await;
+    b.follow("Find").await;
+    b.write("E-mail address", conversation).await;
+    b.press("Find").await;
+    b.follow(&customer(conversation)).await;
     b.sees("What happened").await;
 }
 
@@ -253,13 +260,12 @@ const TAKEN: &str = "The provider accepted it";
 
 async fn reads_the_story(t: &TestApp, b: &Browser) {
     b.open(&format!("{}/reminders?state=sent", t.web)).await;
-    b.follow("E-mail").await;
+    b.arrives_at("/reminders/sent").await;
+    b.run("document.querySelector('.rows a').click()").await;
     b.sees("What happened").await;
     let told = story(b).await;
     assert_eq!(told, [WRITTEN, PLANNED, CHECKED, HANDED_OVER, TAKEN]);
     assert!(!b.page().await.contains(DANA));
-    b.follow("Set-up").await;
-    b.sees("All done.").await;
 }
 
 async fn sends_one_again_whose_fate_is_unknown(t: &TestApp, b: &Browser) {
@@ -316,7 +322,7 @@ async fn opts_somebody_out(t: &TestApp, b: &Browser) {
 
 async fn looks_up(b: &Browser, address: &str) {
     b.follow("Customers").await;
-    b.arrives_at("/people").await;
+    b.arrives_at("/customers").await;
     b.write("E-mail address, phone number", address).await;
     b.press("Look up").await;
 }
@@ -330,14 +336,16 @@ async fn erases_somebody(b: &Browser) {
     looks_up(b, DANA).await;
     b.sees("No match").await;
     b.follow("Reminders").await;
-    b.choose("State", "Sent").await;
-    b.press("Show").await;
-    b.sees("Show all").await;
+    b.follow("Sent").await;
+    b.arrives_at("/reminders/sent").await;
+    // A choice counts at once.
+    b.choose("Channel", "SMS").await;
+    b.sees("Show all of this list").await;
 }
 
 async fn reads_what_was_done(b: &Browser) {
     b.follow("Activity").await;
-    b.arrives_at("/audit").await;
+    b.arrives_at("/activity").await;
     let page = b.page().await;
     for done in [
         "Sent a test message",

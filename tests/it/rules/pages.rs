@@ -59,8 +59,9 @@ async fn every_page_of_the_rules_is_shown_to_a_viewer_who_may_change_nothing() {
         for page in [
             "/rules",
             "/setup",
-            "/forecast",
-            "/forecast?account=12345678",
+            "/reminders",
+            "/reminders?account=12345678",
+            "/reminders/decisions",
             &path(),
             &history,
         ] {
@@ -354,13 +355,7 @@ async fn everything_is_paused_and_resumed_from_the_page() {
             )
             .await;
         assert_eq!(done.status, 303, "{}", done.text);
-        for page in [
-            "/",
-            "/rules",
-            "/audit",
-            "/settings",
-            "/reminders?state=sent",
-        ] {
+        for page in ["/", "/rules", "/activity", "/settings", "/reminders/sent"] {
             let page = ann.get(page).await.text;
             assert!(
                 page.contains("All sending is paused")
@@ -411,9 +406,7 @@ async fn a_pause_is_told_on_every_page_and_by_every_reminder_that_it_holds() {
             );
             assert!(page.contains("new &lt;words&gt;"), "{page}");
         }
-        let forecast = told("/forecast").await;
-        assert!(forecast.contains("On hold: paused"), "{forecast}");
-        let person = boss.form("/people", &[("who", &chat)]).await.text;
+        let person = boss.form("/customers", &[("who", &chat)]).await.text;
         assert!(
             person.contains("Your team has paused reminders."),
             "{person}"
@@ -422,7 +415,7 @@ async fn a_pause_is_told_on_every_page_and_by_every_reminder_that_it_holds() {
 
         // Who may not resume sees what is paused, and no button.
         let viewer = t.person(Role::Viewer).await;
-        let page = viewer.get("/effect").await.text;
+        let page = viewer.get("/results").await.text;
         assert!(
             page.contains("is paused") && !page.contains("Resume"),
             "{page}"
@@ -432,11 +425,11 @@ async fn a_pause_is_told_on_every_page_and_by_every_reminder_that_it_holds() {
         let end = [
             ("what", "12345678/default"),
             ("do", "resume"),
-            ("back", "/reminders?state=scheduled"),
+            ("back", "/reminders?account=12345678"),
         ];
         assert_eq!(
             boss.form("/pauses", &end).await.location(),
-            "/reminders?state=scheduled"
+            "/reminders?account=12345678"
         );
         assert!(told(&story).await.contains(">Scheduled</span>"));
         let away = [
