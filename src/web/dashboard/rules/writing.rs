@@ -41,7 +41,7 @@ async fn save(
     let with = (
         &state.context.texts,
         &senders,
-        &state.context.installation.channels[..],
+        &state.context.installation_of(&key.account).channels[..],
     );
     let change = RuleChange {
         enabled,
@@ -82,7 +82,10 @@ async fn look_again(
     let view = rules::read(&state.pool, &key(&page.accounts, of)?).await?;
     let whom = For::written(&state, &view.account, &fields);
     let written = written(&state, &view, &fields);
-    let form = form::model(&state.context.installation.channels, &written.1);
+    let form = form::model(
+        &state.context.installation_of(&view.account).channels,
+        &written.1,
+    );
     let mut values =
         preview::preview_change(&state, (&view, &page.accounts), written, &whom).await?;
     // The rows of the steps, for the script: put in order, or as one of their buttons has changed them.
