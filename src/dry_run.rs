@@ -85,7 +85,7 @@ pub async fn run(
         contradictions(&rules, config, pool.as_ref(), clock, &mut report).await?;
         let mut pass = DryRunPass {
             account: reader(config, account, clock)?,
-            installation: installation(config),
+            installation: installation(config, &account.id),
             rules,
             database: pool.as_ref(),
             clock,

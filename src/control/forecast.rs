@@ -256,7 +256,14 @@ pub async fn live(
         told.unread += 1;
         let done = existing.get(&record.id).map_or(&[][..], Vec::as_slice);
         let tell = |rules: &[Rule]| {
-            let verdict = forecast::verdict(account, &ctx.installation, rules, record, done, now);
+            let verdict = forecast::verdict(
+                account,
+                ctx.installation_of(&account.id),
+                rules,
+                record,
+                done,
+                now,
+            );
             ConversationForecast::of(verdict)
         };
         let one = UnreadConversation {

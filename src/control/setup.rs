@@ -42,7 +42,10 @@ pub async fn of_account(
 ) -> Result<AccountSetup, ControlError> {
     let progress = db::setup::progress(&ctx.pool, account).await?;
     let paused = is_paused(&ctx.pool, account).await?;
-    let channels: Vec<Channel> = Channel::ALL.into_iter().filter(|c| ctx.has(*c)).collect();
+    let channels: Vec<Channel> = Channel::ALL
+        .into_iter()
+        .filter(|channel| ctx.has(account, *channel))
+        .collect();
     let steps = vec![
         liveperson(&progress),
         channel(&channels),

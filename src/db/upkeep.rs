@@ -70,6 +70,8 @@ pub struct InFlight {
     pub deadline: DateTime<Utc>,
     pub token: String,
     pub address: Option<String>,
+    /// Whom it comes from, as limits call it.
+    pub sender: String,
     pub started_at: DateTime<Utc>,
     pub looks: i16,
     /// Its outcome has been recorded as unknown.
@@ -81,7 +83,7 @@ pub struct InFlight {
 }
 
 const IN_FLIGHT: &str = "select r.id as reminder, a.id as attempt, r.account, r.conversation, r.skill, r.channel, r.tries, r.deadline, r.token,
-        a.address, a.started_at, a.looks, a.outcome is not null as settling,
+        a.address, a.sender, a.started_at, a.looks, a.outcome is not null as settling,
         array(select b.provider_id from attempts b
             where b.reminder = r.id and b.id <> a.id and b.provider_id is not null) as other_ids,
         exists (select from attempts b where b.reminder = r.id and b.id < a.id and b.outcome = 'unknown') as maybe_sent_before

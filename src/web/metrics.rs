@@ -172,7 +172,10 @@ async fn of_the_service(state: &AppState) -> anyhow::Result<Vec<MetricFamily>> {
     let accounts: Vec<AccountId> = state.config.accounts.iter().map(|a| a.id.clone()).collect();
     let mut labels: Vec<&str> = accounts.iter().map(|id| metrics.label(id)).collect();
     labels.dedup();
-    let channels = || Channel::ALL.into_iter().filter(|c| state.context.has(*c));
+    let channels = || {
+        let all = Channel::ALL.into_iter();
+        all.filter(|channel| state.context.has_anywhere(*channel))
+    };
 
     let yesterday = now - TimeDelta::hours(24);
     let reminders = gauges(

@@ -78,8 +78,8 @@ pub struct Inner {
     pub badge: badge::Badge,
     /// Whose pages the badge answers, per account: a few, so that a look-up is a few comparisons.
     pub sites: BTreeMap<AccountId, badge::Site>,
-    /// Checks Twilio's webhooks; `None`: SMS is not configured, and they are refused.
-    pub verifier: Option<Verifier>,
+    /// Those whose webhooks are believed; none: SMS is not configured, and they are refused.
+    pub twilio_accounts: Vec<TwilioAccount>,
     /// Any of which may sign reports of mail providers; empty: they are refused.
     pub mail_webhook_secrets: Vec<Secret>,
     /// What reports in mail providers' own shapes are verified with.
@@ -111,6 +111,12 @@ pub struct Inner {
     pub dashboard_url: Url,
     /// Links of the demonstration, shown on the dashboard.
     pub demo: Option<Demo>,
+}
+
+/// A Twilio account whose webhooks are believed, for those who send with it.
+pub struct TwilioAccount {
+    pub verifier: Verifier,
+    pub accounts: Vec<AccountId>,
 }
 
 /// Where a demonstration's extras are.

@@ -12,6 +12,7 @@ mod architecture;
 mod backup;
 mod badge;
 mod baseline;
+mod brands;
 mod chaos;
 mod chromium;
 mod columns;

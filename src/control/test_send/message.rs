@@ -55,7 +55,7 @@ pub(super) async fn hand_over(
     rendered: Rendered,
     by: ChangeAuthor<'_>,
 ) -> Result<Outcome, ControlError> {
-    let adapter = ctx.channels.get(wish.channel);
+    let adapter = ctx.channels.of(wish.account, wish.channel);
     let adapter = adapter.ok_or_else(|| not_configured(wish.channel))?;
     let words = Rendered {
         subject: rendered.subject.map(|subject| format!("[Test] {subject}")),

@@ -150,12 +150,13 @@ async fn write(ctx: &Context, done: &[FinishedAttempt]) -> anyhow::Result<()> {
     }
     for FinishedAttempt { dispatch, outcome } in done {
         if let Some(pause) = outcome.throttled() {
-            let provider = dispatch.owed.channel.provider();
+            let (account, channel) = (&dispatch.owed.account, dispatch.owed.channel);
             tracing::warn!(
-                %provider,
+                provider = %channel.provider(),
                 "The provider asks us to slow down: no process sends for {pause:?}"
             );
-            db::limits::hold(&mut *tx, provider.as_str(), pause).await?;
+            let key = ctx.channels.pause_key(account, channel);
+            db::limits::hold(&mut *tx, &key, pause).await?;
         }
     }
     let deliveries = page

@@ -12,7 +12,7 @@ use super::sender::{NoTurn, Sender, TurnBatcher, wait_for_turn};
 use crate::channel::adapter::{self, OutgoingMessage, SendGate};
 use crate::channel::render::{self, Rendered, TemplateError, Vars};
 use crate::domain::channel::WayOut;
-use crate::domain::ids::Channel;
+use crate::domain::ids::{AccountId, Channel};
 use crate::domain::outcome::{Outcome, Refusal, Retryable, UNWRITTEN};
 use crate::jobs::context::Context;
 use crate::jobs::{report, way_out};
@@ -22,8 +22,8 @@ use crate::jobs::{report, way_out};
 pub type ProviderRoute = Result<Box<dyn adapter::PreparedSend>, Outcome>;
 
 /// Connects and logs in, where that is a step of its own.
-pub async fn open(ctx: &Context, channel: Channel) -> ProviderRoute {
-    match ctx.channels.get(channel) {
+pub async fn open(ctx: &Context, account: &AccountId, channel: Channel) -> ProviderRoute {
+    match ctx.channels.of(account, channel) {
         Some(adapter) => adapter.open().await,
         None => Err(adapter::not_configured()),
     }

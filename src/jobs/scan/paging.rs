@@ -56,15 +56,15 @@ impl Paging {
         let over = page.received == 0 || (self.offset >= page.total && !page.incomplete);
         let last = page.records.last().map(|record| record.started_at);
         match (self.met_at, last) {
-            (Some(met_at), Some(last)) if over || last < met_at => self.leave_dense_mark(),
-            (Some(_), None) if over => self.leave_dense_mark(),
-            (Some(_), _) => true,
+            (Some(met_at), _) if over || last.is_some_and(|last| last < met_at) => {
+                self.leave_dense_mark()
+            }
             (None, _) if over => false,
             (None, Some(last)) => {
                 self.slice(last);
                 true
             }
-            (None, None) => true,
+            _ => true,
         }
     }
 

@@ -77,7 +77,10 @@ async fn channels(page: &PageFrame, state: &AppState) -> Result<Vec<Value>, Cont
     let now = state.clock.now();
     let mut channels = Vec::new();
     for id in page.accounts.each() {
-        for channel in Channel::ALL.into_iter().filter(|c| state.context.has(*c)) {
+        for channel in Channel::ALL
+            .into_iter()
+            .filter(|c| state.context.has(&id, *c))
+        {
             let live = db::live::find(&state.pool, &id, channel).await?;
             let back = db::live::taken_back(&state.pool, &id, channel).await?;
             channels.push(json!({

@@ -134,7 +134,10 @@ pub fn choices(state: &AppState, page: &PageFrame) -> Vec<Choice> {
         if several || accounts.is_limited() {
             choice(Scope::Account(account.clone()), format!("All for {brand}"));
         }
-        for channel in Channel::ALL.into_iter().filter(|c| state.context.has(*c)) {
+        for channel in Channel::ALL
+            .into_iter()
+            .filter(|c| state.context.has(account, *c))
+        {
             let name = format!("{} for {brand}", labels::channel(channel));
             choice(Scope::Channel(account.clone(), channel), name);
         }

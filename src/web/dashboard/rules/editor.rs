@@ -71,7 +71,7 @@ pub async fn editor(
     view: &RuleView,
     shown: EditorView,
 ) -> Result<Response, PageError> {
-    let installation = &state.context.installation;
+    let installation = state.context.installation_of(&view.account);
     let unsaved = shown.written.as_ref();
     let unsaved = unsaved.is_some_and(|written| preview::differs(installation, view, written));
     let (enabled, settings) = shown.written.unwrap_or_else(|| {
@@ -221,7 +221,8 @@ pub fn variables() -> Vec<Value> {
 
 /// What a form says, over what is stored: a setting that the form does not show stays as it is.
 pub fn written(state: &AppState, view: &RuleView, fields: &FormFields) -> (bool, Value) {
-    let (_, settings) = rules::starting_point(view, &state.context.installation.channels);
+    let (_, settings) =
+        rules::starting_point(view, &state.context.installation_of(&view.account).channels);
     let stored = serde_json::to_value(settings).unwrap_or_default();
     (fields.has("enabled"), form::settings(stored, fields))
 }
@@ -268,7 +269,7 @@ async fn save(
     let by = by(page, state);
     let (texts, channels) = (
         &state.context.texts,
-        &state.context.installation.channels[..],
+        &state.context.installation_of(&key.account).channels[..],
     );
     let change = RuleChange { enabled, settings };
     let saved = rules::save_draft(
@@ -308,8 +309,11 @@ async fn refused(
         }
         ControlError::Changed(said) => {
             shown.status = StatusCode::CONFLICT;
-            shown.conflict =
-                preview::conflict(&state.context.installation, &view, shown.written.as_ref());
+            shown.conflict = preview::conflict(
+                state.context.installation_of(&view.account),
+                &view,
+                shown.written.as_ref(),
+            );
             shown.changed = Some(said);
         }
         other => return Err(other.into()),

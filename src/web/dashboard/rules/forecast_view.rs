@@ -8,9 +8,7 @@ use serde_json::{Value, json};
 
 use super::super::labels;
 use super::super::{PageError, PageFrame};
-use crate::control::forecast::{
-    self, ConversationForecast, LiveForecast, NotReminded, RuleEffect,
-};
+use crate::control::forecast::{self, ConversationForecast, LiveForecast, NotReminded, RuleEffect};
 use crate::control::labels::{because, why};
 use crate::control::setup;
 use crate::domain::access::Permission;
@@ -40,12 +38,10 @@ pub fn live(live: &LiveForecast, now: DateTime<Utc>) -> Value {
     let number = |effect: &RuleEffect| json!({ "all": effect.within_the_hour + effect.later, "hour": effect.within_the_hour });
     let effect = live.changed.as_ref().unwrap_or(&live.in_force);
     let all = effect.within_the_hour + effect.later;
-    let reminded = group("Will be reminded".to_owned(), all, live, now, |told| {
-        told.at.is_some()
-    });
+    let reminded = group("Will be reminded", all, live, now, |told| told.at.is_some());
     let not = effect.not.iter().map(|not| {
         let count = usize::try_from(not.conversations).unwrap_or_default();
-        group(why(&not.reason), count, live, now, |told| {
+        group(&why(&not.reason), count, live, now, |told| {
             told.at.is_none() && not.reason.reason() == Some(told.reason)
         })
     });
@@ -63,7 +59,7 @@ pub fn live(live: &LiveForecast, now: DateTime<Utc>) -> Value {
 
 /// Conversations of which the same becomes.
 fn group(
-    said: String,
+    said: &str,
     count: usize,
     live: &LiveForecast,
     now: DateTime<Utc>,

@@ -97,7 +97,8 @@ pub async fn preview_change(
     (enabled, given): (bool, Value),
     (form, whom): (&Value, &For),
 ) -> Result<Value, ControlError> {
-    let (installation, place, now) = (&state.context.installation, view.place(), state.clock.now());
+    let installation = state.context.installation_of(&view.account);
+    let (place, now) = (view.place(), state.clock.now());
     let senders = AllowedSenders::of(&state.context, accounts).await?;
     let with = (&state.pool, &state.context.texts, &senders);
     let around = rules::around(&state.config, Some(&view.account));
@@ -331,7 +332,10 @@ pub async fn mail(
         wish.next().unwrap_or_default(),
         wish.next().unwrap_or_default(),
     );
-    let settings = RuleSettings::parse(&state.context.installation.channels, settings.clone());
+    let settings = RuleSettings::parse(
+        &state.context.installation_of(&view.account).channels,
+        settings.clone(),
+    );
     let (Ok(settings), Ok(channel)) = (settings, word.parse::<Channel>()) else {
         return Ok(FAULTY.to_owned());
     };

@@ -41,7 +41,7 @@ async fn save(
     let with = (
         &state.context.texts,
         &senders,
-        &state.context.installation.channels[..],
+        &state.context.installation_of(&key.account).channels[..],
     );
     let change = RuleChange {
         enabled,
@@ -83,7 +83,11 @@ async fn look_again(
     let whom = For::written(&state, &view.account, &fields);
     let written = written(&state, &view, &fields);
     let open = OpenLanguages::of(&fields);
-    let mut form = form::model(&state.context.installation.channels, &written.1, &open);
+    let mut form = form::model(
+        &state.context.installation_of(&view.account).channels,
+        &written.1,
+        &open,
+    );
     let mut values =
         preview::preview_change(&state, (&view, &page.accounts), written, (&form, &whom)).await?;
     preview::place(&mut form, &values);
