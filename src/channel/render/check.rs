@@ -1,5 +1,7 @@
 //! What to tell somebody who saves a template.
 
+use std::collections::BTreeSet;
+
 use super::{Engine, Field, Reads, Rendered, TemplateError, Vars, layout};
 use crate::channel::sms;
 use crate::domain::channel::{Length, UnknownPolicy};
@@ -57,7 +59,7 @@ impl Engine {
     }
 }
 
-/// So many characters outside the SMS alphabet can be replaced; more are how the language is written.
+/// So many different characters outside the SMS alphabet can be replaced; more are how the language is written.
 const A_FEW: usize = 10;
 
 fn surprises(channel: Channel, rendered: &Rendered, vars: &Vars) -> Vec<TemplateProblem> {
@@ -90,8 +92,8 @@ fn surprises(channel: Channel, rendered: &Rendered, vars: &Vars) -> Vec<Template
     }
     if channel.profile().length == Length::Segments {
         let size = sms::measure(&rendered.text);
-        let others = rendered.text.chars().filter(|c| !sms::is_gsm(*c)).count();
-        if others > A_FEW && size.segments > 1 {
+        let others = rendered.text.chars().filter(|c| !sms::is_gsm(*c));
+        if others.collect::<BTreeSet<char>>().len() > A_FEW && size.segments > 1 {
             let what = format!("takes {} SMS, each charged separately", size.segments);
             problems.push(warning(Field::Text, what, "shorten it to 70 characters"));
         } else if let Some(offender) = size.offender.filter(|_| size.segments > 1) {
