@@ -263,7 +263,7 @@ async fn languages_come_and_go_without_a_script() {
         let (subject, text) = (part("subject"), part("text"));
         written.extend([
             ("email_t1_subject", subject.as_str()),
-            ("email_t1_text", &text),
+            ("email_t1_text", text.as_str()),
         ]);
         let done = ann.form(&path(), &written).await;
         assert_eq!(done.status, 303, "{}", done.text);
