@@ -7,7 +7,6 @@ use anyhow::Context as _;
 use chrono::TimeDelta;
 use futures_util::future::join_all;
 use tokio_util::sync::CancellationToken;
-use tracing::field::Empty;
 use tracing::{Instrument as _, info_span};
 
 use crate::db;
@@ -20,7 +19,6 @@ use crate::jobs::hint::{HintJob, Hints};
 use crate::jobs::names::{self, AdvanceJob, DeliverJob, ScanJob, UpkeepJob};
 use crate::jobs::queue::{self, JobRun, QueueConfig, WorkerProcess};
 use crate::jobs::{redact, round, settle, skills, sweep};
-use crate::telemetry::TraceParent;
 
 /// How much one worker process does at a time.
 #[derive(Clone, Copy, Debug)]
@@ -53,8 +51,7 @@ pub async fn run(
         let line = line.clone();
         async move {
             let job: DeliverJob = job.parse()?;
-            let span = info_span!("deliver", reminder = %job.reminder, account = %job.account, trace_id = Empty);
-            TraceParent::adopt(None, &span);
+            let span = info_span!("deliver", reminder = %job.reminder, account = %job.account);
             line.deliver(job).instrument(span).await
         }
     };

@@ -32,6 +32,7 @@ pub(super) async fn connect(
     // Workers open connections when there is much to do, and then there may be none left for those who answer visitors.
     let kept = if web { KEPT_BY_THE_WEB } else { 0 };
     let pool = db::pool_with_key(options, config.database_connections, kept, key_id(config));
+    database.followed_by(&pool);
     if migrate {
         tokio::select! {
             done = migrate_when_up(&pool) => done?,

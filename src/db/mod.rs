@@ -51,6 +51,7 @@ mod schema;
 pub mod second_factors;
 pub mod sender_checks;
 pub mod server;
+pub mod servers;
 pub mod sessions;
 pub mod setup;
 pub mod sso;

@@ -320,19 +320,17 @@ impl ChannelSettings {
     }
 
     /// The rule's own text for a reader's language tag (`pt-BR`), with its own tag: of that tag, else of a more general one (`pt`).
-    /// `None`: the built-in text, which is preferred to an own one that the reader cannot read. In languages that have neither,
-    /// English.
+    /// `None`: the built-in text, which is preferred to an own one that the reader cannot read if it `is_built_in` for this reader. In
+    /// languages that have neither, English.
     pub fn template_for(
         &self,
         language: Option<&str>,
-        built_in: &[&str],
+        is_built_in: bool,
     ) -> Option<(&str, &Template)> {
         let wanted = language.unwrap_or_default();
         let tags = self.templates.keys().map(String::as_str);
-        let tag = lookup(tags.clone(), wanted).or_else(|| {
-            let is_built_in = lookup(built_in.iter().copied(), wanted).is_some();
-            lookup(tags, "en").filter(|_| !is_built_in)
-        })?;
+        let tag = lookup(tags.clone(), wanted)
+            .or_else(|| (!is_built_in).then(|| lookup(tags, "en")).flatten())?;
         Some((tag, self.templates.get(tag)?))
     }
 }

@@ -15,6 +15,7 @@ use url::Url;
 
 use super::JournalLine;
 use crate::secret::Secret;
+use crate::trace;
 
 /// How long the receiver may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -60,6 +61,7 @@ impl Webhook {
             .header("webhook-id", id)
             .header("webhook-timestamp", timestamp)
             .header("webhook-signature", signature)
+            .headers(trace::headers())
             .body(body)
             .send()
             .await

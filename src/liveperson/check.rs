@@ -1,6 +1,7 @@
 //! Small calls that show whether an account is set up: for `doctor`.
 
 use chrono::TimeDelta;
+use url::Url;
 
 use super::csds::Service;
 use super::request::{ConversationStatus, Search};
@@ -57,6 +58,19 @@ impl LivePersonClient {
             checks.push(check("clocks", Ok(found)));
         }
         checks
+    }
+
+    /// Where a check has asked; `None`: it is not known where that is.
+    pub async fn place_of(&self, what: &str) -> Option<Url> {
+        let settings = self.settings();
+        let service = match what {
+            _ if what.starts_with("domain lookup") => return Some(settings.csds_url.clone()),
+            "access token" => Service::Token,
+            "skills" => Service::Skills,
+            _ => Service::History,
+        };
+        let host = self.session.host(service).await.ok()?;
+        Url::parse(&format!("{}://{host}", settings.service_scheme.as_str())).ok()
     }
 
     /// LivePerson's clock minus ours, if an answer has shown it.

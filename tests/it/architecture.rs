@@ -48,7 +48,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         ],
     ),
     ("backup", &["clock", "db", "domain", "metrics", "postgres"]),
-    ("batch", &[]),
+    ("batch", &["trace"]),
     ("standstill", &["clock"]),
     ("secret", &[]),
     ("printed", &[]),
@@ -66,14 +66,15 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("version", &["db"]),
     ("db", &["domain", "hashing"]),
     // What outlives the database: files and posts, no SQL.
-    ("journal", &["domain", "secret"]),
+    ("journal", &["domain", "secret", "trace"]),
     // The outside world. The adapters do not know each other, the database or the queue.
-    ("liveperson", &["clock", "domain", "secret"]),
-    ("channel", &["clock", "domain", "secret"]),
+    ("liveperson", &["clock", "domain", "secret", "trace"]),
+    ("channel", &["clock", "domain", "secret", "trace"]),
     // Crates of their own, see `crates.rs`, under the names that the rest knows them by.
     ("clock", &[]),
     ("postgres", &[]),
     ("sandbox", &[]),
+    ("trace", &[]),
     (
         "jobs",
         &[
@@ -109,10 +110,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         ],
     ),
     ("scheduler", &["clock", "db", "domain", "jobs", "metrics"]),
-    (
-        "worker",
-        &["clock", "db", "domain", "jobs", "metrics", "telemetry"],
-    ),
+    ("worker", &["clock", "db", "domain", "jobs", "metrics"]),
     (
         "web",
         &[
@@ -131,6 +129,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "secret",
             "suppressions_file",
             "telemetry",
+            "trace",
         ],
     ),
 ];

@@ -417,3 +417,24 @@ fn workers_are_scaled_by_a_tested_rule() {
     assert!(read("docker/prometheus/rules.yaml").contains(&format!("- record: {query}\n")));
     assert!(read("docker/prometheus/rules.test.yaml").contains(&format!("- expr: {query}\n")));
 }
+
+/// The file of several accounts, as a process reads it that does not call LivePerson, and needs no secret of it.
+#[tokio::test]
+async fn the_file_of_several_accounts_is_understood() {
+    let file = root().join("docker/kubernetes/components/accounts/unread.toml");
+    let settings = crate::process::settings(&[
+        ("UNREAD_CONFIG", &file.display().to_string()),
+        ("DATABASE_URL", "postgres://127.0.0.1:1/unread"),
+        ("UNREAD_METRICS_PORT", "1"),
+        ("UNREAD_METRICS_BIND", "192.0.2.1"),
+    ]);
+    // It gets as far as to its ports.
+    let output = run(&["scheduler"], &settings).await;
+    let told = text(&output.stderr);
+    assert!(told.contains("UNREAD_METRICS_PORT"), "{told}");
+    assert!(!told.contains("/run/secrets"), "{told}");
+    // Who calls LivePerson asks for the secrets, and for nothing else.
+    let output = run(&["worker"], &settings).await;
+    let told = text(&output.stderr);
+    assert!(told.contains("/run/secrets/liveperson/12345678"), "{told}");
+}

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 use unread_clock::Clock;
+use unread_trace::TraceParent;
 
 use super::process::{AWAY, Link, Shared};
 use super::rows::{self, BATCH, Outcome, Row, RowClaim};
@@ -243,6 +244,7 @@ fn open(row: Row, slot: OwnedSemaphorePermit, share: Share) -> Result<Run, Ended
                 args,
                 attempt: row.attempts.saturating_add(1),
                 run_at: row.run_at,
+                trace: row.traceparent.as_deref().and_then(TraceParent::parse),
             };
             Ok(Run { job, claim })
         }

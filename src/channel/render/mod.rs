@@ -124,8 +124,8 @@ pub fn own_text<'s>(
     own: &'s ChannelSettings,
     language: Option<&str>,
 ) -> Option<(&'s str, &'s Template)> {
-    let built_in: Vec<&str> = languages().collect();
-    own.template_for(language, &built_in)
+    let is_built_in = language.and_then(nearest).is_some();
+    own.template_for(language, is_built_in)
 }
 
 /// The built-in text of a channel in the nearest language, as a template to begin an own one with.
@@ -248,7 +248,7 @@ impl Texts {
 
 /// The language of the text that a reader of this one gets: that of the rule's own text, else of the built-in one.
 pub fn language_for<'s>(settings: &'s ChannelSettings, reader: Option<&str>) -> &'s str {
-    let own = settings.template_for(reader).map(|(tag, _)| tag);
+    let own = own_text(settings, reader).map(|(tag, _)| tag);
     own.unwrap_or_else(|| nearest(reader.unwrap_or_default()).unwrap_or(LAST_RESORT))
 }
 

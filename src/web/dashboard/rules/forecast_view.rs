@@ -3,12 +3,11 @@
 use axum::extract::State as Shared;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
-use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::super::labels;
 use super::super::{PageError, PageFrame};
-use crate::control::forecast::{self, ConversationForecast, LiveForecast, NotReminded, RuleEffect};
+use crate::control::forecast::{ConversationForecast, LiveForecast, RuleEffect};
 use crate::control::labels::{because, why};
 use crate::control::setup;
 use crate::domain::access::Permission;
@@ -17,20 +16,6 @@ use crate::web::access::RouteTable;
 
 pub fn add(table: &mut RouteTable) {
     table.page(Permission::View, "/setup", way);
-}
-
-#[derive(Serialize)]
-struct NotRow<'a> {
-    #[serde(flatten)]
-    not: &'a NotReminded,
-    why: String,
-}
-
-impl<'a> NotRow<'a> {
-    fn new(not: &'a NotReminded) -> Self {
-        let why = why(&not.reason);
-        Self { not, why }
-    }
 }
 
 /// A look at LivePerson for the editor: how many would be reminded, now and then, and each conversation under what becomes of it.
