@@ -18,8 +18,8 @@
 //! cargo bench --bench load -- strangers [--n 5000]                 healthy requests beside so many half-open connections: p99
 //! cargo bench --bench load -- streams [--n 12000] [--rows 100000]  so many open event streams while so many conversations change:
 //!                                                                  memory per stream, the slowest badge answer meanwhile
-//! cargo bench --bench load -- year    [--days 365] [--open 1000]   a year on a fast clock: tables' sizes, lateness, calls; fails when
-//!                                     [--accounts 5]               a table grows without bound
+//! cargo bench --bench load -- year    [--days 365] [--open 200]    a year on a fast clock: tables' sizes, lateness, calls; fails when
+//!                                     [--accounts 3]               a table grows without bound
 //! ```
 //!
 //! `--plot FOLDER` writes what `scan` and `deliver` have measured as pictures, too.
@@ -151,8 +151,8 @@ fn main() -> Result<()> {
         )),
         Some("year") => runtime.block_on(year::run(&year::YearOptions {
             days: number("--days", 365)?,
-            open: number("--open", 1_000)?,
-            accounts: number("--accounts", 5)?,
+            open: number("--open", 200)?,
+            accounts: number("--accounts", 3)?,
         })),
         // `cargo bench` without arguments runs every benchmark: this one is asked for by name.
         None => Ok(()),

@@ -2,7 +2,7 @@
 //! something is due to the next. What grows without bound shows in the sizes of the tables.
 //!
 //! The number of open conversations stays the same; each is open for two days. One consumer in two reads at once, one in five a day later, the
-//! others never. Every table's size is in proportion to that number, so a thousand stand for a million.
+//! others never. Every table's size is in proportion to that number, so a few hundred stand for a million.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
