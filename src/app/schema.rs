@@ -53,7 +53,7 @@ pub(super) async fn connect(
 pub async fn migrate(pool: &PgPool) -> anyhow::Result<()> {
     match db::check_schema(pool).await {
         Ok(Schema::Newer) => {
-            info!(NEWER);
+            info!("{NEWER}");
             return Ok(());
         }
         Ok(Schema::Own) | Err(SchemaProblem::Behind { .. }) => {}
@@ -170,7 +170,7 @@ async fn wait_for_schema(pool: &PgPool, shutdown: &CancellationToken) -> anyhow:
         () = reach(pool) => {}
     }
     if db::check_schema(pool).await? == Schema::Newer {
-        info!(NEWER);
+        info!("{NEWER}");
     }
     Ok(true)
 }

@@ -58,6 +58,7 @@ mod queue;
 mod reach;
 mod recent_passes;
 mod refusals;
+mod rehearsal;
 mod restored;
 mod roles;
 mod rules;
