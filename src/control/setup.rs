@@ -65,7 +65,8 @@ pub async fn of_account(
 pub async fn is_over(pool: &PgPool, accounts: &Accounts) -> Result<bool, ControlError> {
     let live = db::live::of_accounts(pool, accounts.ids()).await?;
     let mut ids = accounts.ids().iter();
-    Ok(ids.all(|id| live.iter().any(|(account, _)| account == id)))
+    let all = ids.all(|id| live.iter().any(|(account, _)| account == id));
+    Ok(all && !accounts.ids().is_empty())
 }
 
 async fn is_paused(pool: &PgPool, account: &AccountId) -> Result<bool, ControlError> {

@@ -14,9 +14,12 @@ use tower_http::compression::CompressionLayer;
 #[derive(Clone, Copy)]
 struct Compressible;
 
+/// Decides by what an answer says of itself.
+type Predicate = fn(StatusCode, Version, &HeaderMap, &Extensions) -> bool;
+
 /// What is compressed: see above.
-pub fn layer() -> CompressionLayer<fn(StatusCode, Version, &HeaderMap, &Extensions) -> bool> {
-    CompressionLayer::new().compress_when(is_compressed as fn(_, _, &_, &_) -> _)
+pub fn layer() -> CompressionLayer<Predicate> {
+    CompressionLayer::new().compress_when(is_compressed as Predicate)
 }
 
 fn is_compressed(_: StatusCode, _: Version, headers: &HeaderMap, marks: &Extensions) -> bool {

@@ -23,8 +23,8 @@ macro_rules! templates {
 
 /// One line each, in the order of the alphabet.
 const TEMPLATES: &[(&str, &str)] = templates! {
+    "activity.hbs"
     "api.hbs"
-    "audit.hbs"
     "bare.hbs"
     "channels.hbs"
     "chart.hbs"
@@ -59,6 +59,7 @@ const TEMPLATES: &[(&str, &str)] = templates! {
     "rule_hours.hbs"
     "rule_look.hbs"
     "rule_preview.hbs"
+    "rule_row.hbs"
     "rule_sequence.hbs"
     "rule_setting_choice.hbs"
     "rule_setting_number.hbs"

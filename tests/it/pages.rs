@@ -84,7 +84,7 @@ async fn addresses_are_blocked_looked_up_and_lifted_and_stand_in_no_list() {
 
         let trail = boss.get("/activity?action=suppression").await.text;
         assert!(
-            trail.contains("Opted out an address") && trail.contains("Allowed an address again")
+            trail.contains("opted out an address") && trail.contains("allowed an address again")
         );
         assert!(!trail.contains(ANN), "{trail}");
     })
@@ -185,7 +185,7 @@ async fn an_address_is_told_while_one_is_owed_to_it_and_that_is_on_record() {
         );
         let trail = ed.get("/activity?action=reminder").await.text;
         assert!(
-            trail.contains("Viewed a customer&#x27;s address") && trail.contains(&ed.name),
+            trail.contains("viewed the customer&#x27;s address") && trail.contains(&ed.name),
             "{trail}"
         );
         assert!(!trail.contains(ANN), "{trail}");
@@ -247,7 +247,10 @@ async fn no_address_is_guessed_when_liveperson_does_not_answer() {
         );
         assert!(told.text.contains("LivePerson could not be asked") && !told.text.contains(BEN));
         assert!(
-            !ed.get("/activity").await.text.contains("Viewed a customer"),
+            !ed.get("/activity")
+                .await
+                .text
+                .contains("viewed the customer"),
             "nothing was told"
         );
     })
@@ -370,16 +373,29 @@ async fn the_first_page_names_what_needs_a_person_and_leads_there() {
             page.contains("All is well") && !page.contains("Needs attention"),
             "{page}"
         );
-        assert!(page.contains("since midnight, UTC"), "{page}");
-        // Each chart has its numbers beside it.
-        assert_eq!(page.matches("role=\"img\"").count(), 2);
-        assert!(page.contains("1 e-mail, 0 SMS in all"), "{page}");
-        assert_eq!(page.matches("<summary>The numbers</summary>").count(), 2);
+        assert!(page.contains("in UTC time"), "{page}");
+        // The chart has its numbers beside it, and each number leads to its chart.
+        assert_eq!(page.matches("role=\"img\"").count(), 1);
+        assert!(
+            page.contains("In all 1 e-mail, 0 SMS; 0 came back."),
+            "{page}"
+        );
+        assert_eq!(page.matches("<summary>The numbers</summary>").count(), 1);
+        assert!(
+            page.contains("from none<span class=\"hidden\">: 0 in the 7 days before"),
+            "{page}"
+        );
+        let back = boss.get("/?days=30&graph=back").await.text;
+        assert!(
+            back.contains("Came back, last 30 days")
+                && back.contains("aria-label=\"Came back, last 30 days: None.\""),
+            "{back}"
+        );
         let asked = boss
             .ask(Method::GET, "/")
             .header("cookie", "zone=Asia/Kolkata");
         let local = asked.send().await.unwrap().text().await.unwrap();
-        assert!(local.contains("since midnight, Asia/Kolkata"), "{local}");
+        assert!(local.contains("in Asia/Kolkata time"), "{local}");
 
         let pause = [
             ("what", "everything"),

@@ -83,7 +83,7 @@ async fn somebody_is_looked_up_opted_out_and_erased() {
         assert!(page.text.contains("No match"), "{}", page.text);
         let trail = boss.get("/activity").await.text;
         assert!(
-            trail.contains("Erased a customer") && !trail.contains(ANN) && !trail.contains(&chat)
+            trail.contains("erased a customer") && !trail.contains(ANN) && !trail.contains(&chat)
         );
     })
     .await;

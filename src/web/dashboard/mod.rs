@@ -3,8 +3,8 @@
 //! Pages are rendered here and can be read without scripts. A handler asks [`crate::control`] and shows the answer; it does nothing
 //! that the config API cannot. The frame around a page (navigation, who is logged in, what was just done) is [`PageFrame`].
 
+mod activity;
 mod api;
-mod audit;
 mod channels;
 mod chart;
 mod find;
@@ -66,7 +66,7 @@ pub fn add(table: &mut RouteTable) {
     live::add(table);
     pauses::add(table);
     website::add(table);
-    audit::add(table);
+    activity::add(table);
     settings::add(table);
     own::add(table);
     second_factor::add(table);

@@ -473,7 +473,6 @@ fn forms(planted: &Planted) -> Vec<(String, Vec<(&'static str, String)>)> {
     let address = || own("address", "somebody@example.net");
     let sender = || vec![own("provider", "smtp"), own("sender", &planted.sender)];
     let mut forms = vec![
-        ("/rules".to_owned(), vec![of(), own("skill", "default")]),
         (
             format!("{rule}/drop"),
             vec![own("do", "discard"), own("seen", "v1-d1")],

@@ -361,7 +361,7 @@ async fn a_binding_is_on_record_and_an_administrator_can_undo_it() {
             assert!(detail.contains(&hash) && !detail.contains("issuer.example"), "{detail}");
         }
         let page = boss.get("/activity").await.text;
-        assert!(page.contains("Disconnected a user from single sign-on"), "{page}");
+        assert!(page.contains("from single sign-on"), "{page}");
 
         // And so does the API, for whoever may.
         log_in(t, issuer, |_| ()).await;
