@@ -81,7 +81,10 @@ pub async fn examine(
         doctor.liveperson(config, account, None, clock).await;
     }
     for channel in Channel::ALL {
-        doctor.channel(config, channel).await;
+        doctor.channel(config, None, channel).await;
+        for account in config.accounts.iter().filter(|a| a.channels.has(channel)) {
+            doctor.channel(config, Some(account), channel).await;
+        }
     }
     doctor.web(config).await;
     doctor.lines
@@ -99,11 +102,25 @@ pub async fn of_liveperson(
     doctor.lines
 }
 
-/// Tries a channel's provider; nothing where the channel is not configured.
-pub async fn of_channel(config: &Config, channel: Channel) -> Vec<DoctorFinding> {
+/// Tries what an account sends with on a channel; nothing where the channel is not configured.
+pub async fn of_channel(
+    config: &Config,
+    account: &AccountSettings,
+    channel: Channel,
+) -> Vec<DoctorFinding> {
     let mut doctor = Doctor::silent();
-    doctor.channel(config, channel).await;
+    let own = Some(account).filter(|account| account.channels.has(channel));
+    doctor.channel(config, own, channel).await;
     doctor.lines
+}
+
+/// How the lines about a channel are headed: the installation's, or an account's own.
+fn part_of_channel(account: Option<&AccountSettings>, channel: Channel) -> String {
+    let name = channel.names().inside;
+    match account {
+        Some(account) => format!("{name} of account {}", account.id),
+        None => name.to_owned(),
+    }
 }
 
 /// Keeps what was found out about the sender's domain, so that the pages of rules can tell it.
@@ -113,15 +130,22 @@ pub async fn keep(
     lines: &[DoctorFinding],
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
-    let checks = mail::sender_checks(lines);
-    let sender = config.channels.sender_of_mail();
-    let domain = sender.and_then(|sender| domain_of(&sender));
-    match domain {
-        Some(domain) if !checks.is_empty() => {
-            db::sender_checks::store(pool, &domain, &checks, now).await
+    let own = config.accounts.iter().map(Some);
+    for account in std::iter::once(None).chain(own) {
+        let part = part_of_channel(account, Channel::Email);
+        let checks = mail::sender_checks(lines.iter().filter(|line| line.part == part));
+        let channels = match account {
+            Some(account) => config.channels_of(&account.id),
+            None => config.usual_channels(),
+        };
+        let sender = channels.sender_of_mail();
+        if let Some(domain) = sender.and_then(|sender| domain_of(&sender))
+            && !checks.is_empty()
+        {
+            db::sender_checks::store(pool, &domain, &checks, now).await?;
         }
-        _ => Ok(()),
     }
+    Ok(())
 }
 
 /// As [`keep`], for who has no database at hand. There may be none, or one that was not migrated: then nothing is kept.
@@ -186,12 +210,21 @@ impl Doctor<'_> {
         self.line(check, CheckState::Unchecked, found, Some(fix.into()));
     }
 
-    /// Tries a channel's provider; nothing where the channel is not configured.
-    async fn channel(&mut self, config: &Config, channel: Channel) {
-        let Some(settings) = config.channels.of(channel) else {
+    /// Tries a channel's provider, the installation's or an account's; nothing where the channel is not configured.
+    async fn channel(
+        &mut self,
+        config: &Config,
+        account: Option<&AccountSettings>,
+        channel: Channel,
+    ) {
+        let channels = match account {
+            Some(account) => config.channels_of(&account.id),
+            None => config.usual_channels(),
+        };
+        let Some(settings) = channels.of(channel) else {
             return;
         };
-        self.begin(channel.names().inside);
+        self.begin(part_of_channel(account, channel));
         let adapter = match settings.adapter(&config.web.public_url) {
             Ok(adapter) => adapter,
             Err(error) => {
@@ -202,8 +235,9 @@ impl Doctor<'_> {
                 return self.failed("settings", format!("{error:#}"), fix);
             }
         };
-        let mail = config.channels.smtp.as_ref();
-        let mail = mail.filter(|_| channel.profile().has_sender_domain);
+        let mail = channels
+            .smtp()
+            .filter(|_| channel.profile().has_sender_domain);
         for Check {
             name,
             health,
@@ -240,7 +274,7 @@ impl Doctor<'_> {
             ),
             count => self.ok("accounts", format!("{count}")),
         }
-        let channels = config.channels.channels().into_iter();
+        let channels = config.channels_anywhere().into_iter();
         let channels: Vec<&str> = channels.map(|channel| channel.names().inside).collect();
         if channels.is_empty() {
             let each = Channel::ALL.map(|channel| {

@@ -15,6 +15,7 @@ use crate::domain::ids::Channel;
 use crate::jobs::advance::Advance;
 use crate::jobs::context::Context;
 use crate::jobs::deliver::Pipeline;
+use crate::jobs::hint::{HintJob, Hints};
 use crate::jobs::names::{self, AdvanceJob, DeliverJob, ScanJob, UpkeepJob};
 use crate::jobs::queue::{self, JobRun, QueueConfig, WorkerProcess};
 use crate::jobs::{redact, round, settle, skills, sweep};
@@ -60,6 +61,14 @@ pub async fn run(
         async move {
             let job: AdvanceJob = job.parse()?;
             looks.run(job).await
+        }
+    };
+    let hints = Hints::new(&ctx);
+    let hint = move |job: JobRun| {
+        let hints = hints.clone();
+        async move {
+            let job: HintJob = job.parse()?;
+            hints.run(job).await
         }
     };
     let scanning = ctx.clone();
@@ -108,6 +117,7 @@ pub async fn run(
     tokio::join!(
         join_all(Channel::ALL.map(|channel| delivering(names::deliver_queue(channel)))),
         host.run(shared(names::ADVANCE), advance, shutdown.clone()),
+        host.run(shared(names::HINT), hint, shutdown.clone()),
         host.run(
             queue(names::SCAN, scans, SCAN_DEADLINE),
             scan,

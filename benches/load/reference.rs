@@ -115,7 +115,7 @@ async fn send(ctx: &Context, account: &Account, id: i64, record: &Record) -> Opt
         return None;
     };
     let contact = contact::choose(&record.contact, Channel::Email, &account.contact_policy)?;
-    let mail = ctx.channels.get(Channel::Email)?;
+    let mail = ctx.channels.of(&account.id, Channel::Email)?;
     let token = format!("{id:032x}");
     let vars = Vars {
         first_name: contact.first_name.clone().unwrap_or_default(),

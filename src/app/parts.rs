@@ -9,9 +9,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::adapters::client;
 use super::roles::scan_pace;
-use crate::channel::Channels;
 use crate::channel::render::Texts;
 use crate::channel::twilio::webhook::Verifier;
+use crate::channel::{AccountChannels, Channels};
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::control;
@@ -43,13 +43,22 @@ pub fn context(
             Ok((settings.id.clone(), account_of(settings, client)))
         })
         .collect::<anyhow::Result<_>>()?;
+    let of_accounts = config.accounts.iter().map(|account| {
+        let channels = config.channels_of(&account.id);
+        (account.id.clone(), installation(config, channels))
+    });
     Ok(Context {
         pool: pool.clone(),
         clock: clock.clone(),
         hasher: hasher.clone(),
         accounts,
-        channels: Channels::new(&config.channels, &config.web.public_url)?,
-        installation: installation(config),
+        channels: Channels::new(
+            &config.channels,
+            config.accounts.iter().map(|own| (&own.id, &own.channels)),
+            &config.web.public_url,
+        )?,
+        installations: of_accounts.collect(),
+        installation: installation(config, config.usual_channels()),
         texts: Texts::linking_to(&config.web.public_url),
         test_recipients: config.web.test_recipients.clone(),
         window: TimeDelta::days(i64::from(config.liveperson.window_days))
@@ -62,10 +71,10 @@ pub fn context(
 }
 
 /// What the settings have.
-pub fn installation(config: &Config) -> Installation {
+pub fn installation(config: &Config, channels: AccountChannels<'_>) -> Installation {
     let web = &config.web;
     let hears_of_bounces = !web.mail_webhook_secrets.is_empty() || !web.mail_reports.is_empty();
-    Installation::new(config.channels.channels(), hears_of_bounces)
+    Installation::new(channels.channels(), hears_of_bounces)
 }
 
 /// An account of the settings, with its client.
@@ -106,13 +115,10 @@ pub fn web_state(
         sites: badge_sites(config),
         context: context.clone(),
         badge: web::badge::Badge::new(&config.web, &context.pool, shutdown.clone()),
-        verifier: config
-            .channels
-            .twilio
-            .as_ref()
-            .map(|t| Verifier::new(t.webhook_tokens.clone(), &config.web.public_url)),
+        twilio_accounts: twilio_accounts(config, context),
         mail_webhook_secrets: config.web.mail_webhook_secrets.clone(),
         mail_reports: config.web.mail_reports.clone(),
+        hints: web::hints::Hints::new(&config.accounts),
         opt_outs: opt_outs(config, context),
         metrics: context.metrics.clone(),
         queue_healthy,
@@ -142,12 +148,33 @@ fn badge_sites(config: &Config) -> BTreeMap<AccountId, web::badge::Site> {
 
 /// What is done with a consumer's no.
 fn opt_outs(config: &Config, context: &Context) -> control::opt_outs::Policy {
-    let usual = context.usual_sender(Channel::Sms);
+    let usual = |account: &AccountId| {
+        let usual = context.usual_sender(account, Channel::Sms);
+        usual.filter(|sender| sender != ACCOUNT_DEFAULT)
+    };
+    let accounts = config.accounts.iter().map(|account| account.id.clone());
     control::opt_outs::Policy {
         reach: config.web.opt_out_reach,
-        accounts: config.accounts.iter().map(|a| a.id.clone()).collect(),
-        usual_sender: usual.filter(|sender| sender != ACCOUNT_DEFAULT),
+        accounts: accounts.map(|id| (id.clone(), usual(&id))).collect(),
     }
+}
+
+/// The Twilio accounts that there are, each once, and who sends with them.
+fn twilio_accounts(config: &Config, context: &Context) -> Vec<web::TwilioAccount> {
+    let ids: Vec<&AccountId> = config.accounts.iter().map(|account| &account.id).collect();
+    let own = config.accounts.iter().map(|account| &account.channels);
+    let all = std::iter::once(&config.channels).chain(own);
+    let settings = all.filter_map(|channels| channels.twilio.as_ref());
+    settings
+        .map(|twilio| web::TwilioAccount {
+            verifier: Verifier::new(twilio.webhook_tokens.clone(), &config.web.public_url),
+            accounts: context.channels.sharing(
+                ids.iter().copied(),
+                Channel::Sms,
+                &twilio.account_sid,
+            ),
+        })
+        .collect()
 }
 
 fn sso(config: &Config) -> anyhow::Result<Option<web::access::issuer::OidcIssuer>> {

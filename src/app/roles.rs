@@ -127,6 +127,11 @@ impl Roles<'_> {
             web::badge::follow_changes(following, token).await;
             "listener for changes"
         });
+        let (telling, token) = (state.clone(), self.shutdown.clone());
+        self.tasks.spawn(async move {
+            web::badge::tell_what_is_shown(telling, token).await;
+            "notes of open badges"
+        });
         let stop = self.shutdown.clone();
         self.tasks
             .spawn(serve::serve_web(listener, state, self.config, files, stop));
@@ -136,12 +141,12 @@ impl Roles<'_> {
 
 /// An account that has never had rules gets one over the configured channels, so that the first start already reminds.
 async fn default_rules(config: &Config, pool: &PgPool, clock: &Clock) -> anyhow::Result<()> {
-    let channels = config.channels.channels();
-    if channels.is_empty() {
-        return Ok(());
-    }
-    let settings = RuleSettings::default_for(&channels);
     for account in &config.accounts {
+        let channels = config.channels_of(&account.id).channels();
+        if channels.is_empty() {
+            continue;
+        }
+        let settings = RuleSettings::default_for(&channels);
         let mut tx = pool.begin().await?;
         if db::rules::make_default(&mut tx, &account.id, &settings, clock.now()).await? {
             info!(account = %account.id, "First start: the account gets a default rule (see `unread rules export`)");

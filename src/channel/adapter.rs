@@ -101,6 +101,9 @@ pub fn nothing_in_the_way<'a>() -> BoxFuture<'a, Option<Outcome>> {
 
 /// One provider, as it is configured.
 pub trait Adapter: Send + Sync {
+    /// At which server or account this is, and as whom, without secrets: who has the same shares limits and troubles.
+    fn connection(&self) -> String;
+
     /// Whom messages come from where a rule names nobody; `None`: the provider chooses.
     fn usual_sender(&self) -> Option<String>;
 

@@ -20,4 +20,4 @@ pub mod smtp;
 pub mod twilio;
 
 pub use adapter::{LastCheck, nothing_in_the_way};
-pub use registry::{ChannelSettings, Channels, profile};
+pub use registry::{AccountChannels, ChannelSettings, Channels, profile, sender_of};

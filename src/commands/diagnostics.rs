@@ -29,7 +29,7 @@ pub fn print(config: &Config, file: Option<&Path>, findings: &[DoctorFinding]) {
 }
 
 fn channels(config: &Config) -> String {
-    let channels = config.channels.channels();
+    let channels = config.channels_anywhere();
     let names: Vec<&str> = channels.iter().map(|c| c.names().inside).collect();
     if names.is_empty() {
         "none".to_owned()

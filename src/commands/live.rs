@@ -139,7 +139,7 @@ async fn status(installation: Installation<'_>) -> Result<(), ControlError> {
         }
         for channel in Channel::ALL
             .into_iter()
-            .filter(|c| installation.ctx.has(*c))
+            .filter(|c| installation.ctx.has(&account.id, *c))
         {
             let standing = installation
                 .standing(&id, channel, CheckCaller::Operator)

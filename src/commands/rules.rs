@@ -33,7 +33,7 @@ pub async fn run(config: &Config, what: Rules) -> anyhow::Result<()> {
         }
         Rules::Import { file } => {
             let text = read(&file)?;
-            let channels = config.channels.channels();
+            let channels = config.channels_anywhere();
             let tools_of = (&tools.pool, &Texts::new(), channels.as_slice());
             let around = |account: &AccountId| control::rules::around(config, Some(account));
             let done = control::rules::import(tools_of, around, &text, by()).await;

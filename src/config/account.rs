@@ -6,13 +6,17 @@ use toml::{Table, Value};
 use url::Url;
 
 use super::badge::{self, BadgeTokens};
+use super::channel::{self, Use};
+use super::inherit;
 use super::keys;
 use super::parse;
 use super::reader::{Noted, SettingsReader};
 use super::{ProcessRole, SettingProblem};
+use crate::channel::ChannelSettings;
 use crate::domain::ids::{AccountId, SkillId};
 use crate::domain::zone::Zone;
 use crate::liveperson::LivePersonAuth;
+use crate::secret::Secret;
 
 /// What we know of a LivePerson account before we have asked LivePerson.
 #[derive(Clone, Debug)]
@@ -38,6 +42,10 @@ pub struct AccountSettings {
     pub badge_origins: Vec<String>,
     pub badge_require_token_for_customer_ids: bool,
     pub badge_tokens: BadgeTokens,
+    /// Who knows it may say that something has happened in a conversation.
+    pub hint_secret: Option<Secret>,
+    /// The channels for which it has settings of its own.
+    pub channels: ChannelSettings,
 }
 
 /// What there is to do about OAuth 1.0a keys.
@@ -45,18 +53,22 @@ pub const LEGACY_KEYS: &str = "LivePerson ended OAuth 1.0a keys (LE_CONSUMER_KEY
      Console, Application Install, add an application with the grant type client_credentials and the scopes of the Messaging Interactions API, \
      and install it in the account; then set LE_CLIENT_ID and LE_CLIENT_SECRET, and leave the four old settings out.";
 
-pub fn read(r: &mut SettingsReader, role: ProcessRole) -> Result<Vec<AccountSettings>, Noted> {
+pub fn read(
+    r: &mut SettingsReader,
+    role: ProcessRole,
+    uses: Use,
+) -> Result<Vec<AccountSettings>, Noted> {
     let tables = r.take_accounts();
     let in_environment = account_in_environment(r, &tables);
     let count = tables.len();
     let mut read: Vec<Result<AccountSettings, Noted>> = Vec::new();
     for (index, table) in tables.into_iter().enumerate() {
         r.enter_account(table, Some(index + 1), in_environment == Some(index));
-        read.push(read_one(r, role));
+        read.push(read_one(r, role, uses));
     }
     if in_environment == Some(count) {
         r.enter_account(Table::new(), None, true);
-        read.push(read_one(r, role));
+        read.push(read_one(r, role, uses));
     }
     if read.is_empty() && role.needs_account() {
         let fix = "Set it to the id of your LivePerson account, for example 12345678, with LE_CLIENT_ID and LE_CLIENT_SECRET beside it; \
@@ -98,9 +110,11 @@ fn account_in_environment(r: &mut SettingsReader, tables: &[Table]) -> Option<us
     if let [_] = tables {
         return Some(0);
     }
-    let mut variables = keys::all()
-        .filter(|key| key.is_of_account())
-        .map(|key| key.env);
+    let of_account = keys::all().filter(|key| key.is_of_account());
+    let of_channels = keys::all()
+        .filter(|key| inherit::SECTIONS.contains(&key.section()))
+        .map(|key| format!("{}{}", inherit::PREFIX, key.env));
+    let mut variables = of_account.map(|key| key.env.to_owned()).chain(of_channels);
     if let Some(env) = variables.find(|env| r.variable(env).is_some()) {
         let what = format!("is not set, but {env} is");
         let fix = "Set it to the id of the account that the LE_… variables describe, for example 12345678.";
@@ -110,7 +124,11 @@ fn account_in_environment(r: &mut SettingsReader, tables: &[Table]) -> Option<us
     None
 }
 
-fn read_one(r: &mut SettingsReader, role: ProcessRole) -> Result<AccountSettings, Noted> {
+fn read_one(
+    r: &mut SettingsReader,
+    role: ProcessRole,
+    uses: Use,
+) -> Result<AccountSettings, Noted> {
     let id = r.required(
         "LE_ACCOUNT",
         "Set it to the account's id, for example 12345678.",
@@ -138,6 +156,8 @@ fn read_one(r: &mut SettingsReader, role: ProcessRole) -> Result<AccountSettings
     let badge_origins = r.list("UNREAD_BADGE_ORIGINS", parse::origin);
     let require_token = r.setting("UNREAD_BADGE_REQUIRE_TOKEN_FOR_CUSTOMER_IDS", parse::flag);
     let badge_tokens = badge::read(r);
+    let hint_secret = r.optional("UNREAD_HINT_SECRET", parse::signing_secret);
+    let channels = channel::read_own(r, uses);
     let page_url = page_url?;
     let own_origin = page_url
         .iter()
@@ -155,6 +175,8 @@ fn read_one(r: &mut SettingsReader, role: ProcessRole) -> Result<AccountSettings
         badge_origins: badge_origins?.unwrap_or_else(|| own_origin.collect()),
         badge_require_token_for_customer_ids: require_token?,
         badge_tokens: badge_tokens?,
+        hint_secret: hint_secret?,
+        channels: channels?,
         page_url,
     })
 }

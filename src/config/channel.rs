@@ -1,4 +1,5 @@
-//! Channels: a mail server, a Twilio account, or both. The settings are the adapters' own; here they are read.
+//! Channels: a mail server, a Twilio account, or both, of the installation and of accounts that have their own. The settings are the
+//! adapters' own; here they are read.
 
 use super::keys;
 use super::reader::{Noted, SettingsReader};
@@ -6,59 +7,82 @@ use super::{ProcessRole, parse, smtp_login};
 use crate::channel::ChannelSettings;
 use crate::channel::smtp::{self, Credential, Mailbox, SmtpLogin, SmtpTls};
 use crate::channel::twilio::{self, TwilioAuth, TwilioSender};
-use crate::domain::ids::Channel;
 use crate::secret::Secret;
 
 /// What this process has to do with channels. The settings of what it has nothing to do with need not be complete.
 #[derive(Clone, Copy)]
-struct Use {
+pub struct Use {
     sends: bool,
     takes_webhooks: bool,
 }
 
-pub fn read(
-    r: &mut SettingsReader,
-    role: ProcessRole,
-    dashboard: bool,
-) -> Result<ChannelSettings, Noted> {
-    let uses = Use {
-        sends: role.sends(dashboard),
-        takes_webhooks: role.takes_webhooks(),
-    };
-    if !uses.sends && !uses.takes_webhooks {
+impl Use {
+    pub fn of(role: ProcessRole, dashboard: bool) -> Self {
+        Self {
+            sends: role.sends(dashboard),
+            takes_webhooks: role.takes_webhooks(),
+        }
+    }
+
+    fn is_none(self) -> bool {
+        !self.sends && !self.takes_webhooks
+    }
+}
+
+/// Those of the installation.
+pub fn read(r: &mut SettingsReader, uses: Use) -> Result<ChannelSettings, Noted> {
+    if uses.is_none() {
         return Ok(ChannelSettings::default());
     }
-    let has_smtp = r.is_given("SMTP_USER") || r.is_given("SMTP_HOST");
-    let has_twilio = r.is_given("TWILIO_ACCOUNT_SID");
-    if !has_smtp {
-        warn_of_leftovers(
-            r,
-            "smtp",
-            "e-mail is off: neither SMTP_USER nor SMTP_HOST is",
-        );
-    }
-    if !has_twilio {
-        warn_of_leftovers(r, "twilio", "SMS is off: TWILIO_ACCOUNT_SID is not");
-    }
-    let smtp = (has_smtp && uses.sends).then(|| read_smtp(r)).transpose();
-    let twilio = has_twilio.then(|| read_twilio(r, uses)).transpose();
-    let settings = ChannelSettings {
+    let smtp = read_mail(r, uses);
+    let twilio = read_sms(r, uses);
+    Ok(ChannelSettings {
         smtp: smtp?,
         twilio: twilio?,
         #[cfg(feature = "test-channel")]
         probe: read_probe(r)?,
-    };
-    let nothing = !Channel::ALL
-        .into_iter()
-        .any(|channel| settings.has(channel));
-    if nothing && role.needs_channel() {
-        return Err(r.problem(
-            "SMTP_USER or TWILIO_ACCOUNT_SID",
-            "is not set, so nothing could be sent",
-            "For e-mail set SMTP_USER and SMTP_PASS (and SMTP_HOST, unless it is Gmail); for SMS set TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN.",
-        ));
+    })
+}
+
+/// Those that the current account has as its own.
+pub fn read_own(r: &mut SettingsReader, uses: Use) -> Result<ChannelSettings, Noted> {
+    if uses.is_none() {
+        return Ok(ChannelSettings::default());
     }
-    Ok(settings)
+    let smtp = r.of_account("smtp", |r| read_mail(r, uses));
+    let twilio = r.of_account("twilio", |r| read_sms(r, uses));
+    Ok(ChannelSettings {
+        smtp: smtp?.flatten(),
+        twilio: twilio?.flatten(),
+        #[cfg(feature = "test-channel")]
+        probe: r.of_account("probe", read_probe)?.flatten(),
+    })
+}
+
+fn read_mail(r: &mut SettingsReader, uses: Use) -> Result<Option<smtp::SmtpSettings>, Noted> {
+    if r.is_given("SMTP_USER") || r.is_given("SMTP_HOST") {
+        return uses.sends.then(|| read_smtp(r)).transpose();
+    }
+    let off = "e-mail is off: neither SMTP_USER nor SMTP_HOST is";
+    warn_of_leftovers(r, "smtp", off);
+    Ok(None)
+}
+
+fn read_sms(r: &mut SettingsReader, uses: Use) -> Result<Option<twilio::TwilioSettings>, Noted> {
+    if r.is_given("TWILIO_ACCOUNT_SID") {
+        return read_twilio(r, uses).map(Some);
+    }
+    warn_of_leftovers(r, "twilio", "SMS is off: TWILIO_ACCOUNT_SID is not");
+    Ok(None)
+}
+
+/// Notes that there is nothing to send with.
+pub fn none_configured(r: &mut SettingsReader) -> Noted {
+    r.problem(
+        "SMTP_USER or TWILIO_ACCOUNT_SID",
+        "is not set, so nothing could be sent",
+        "For e-mail set SMTP_USER and SMTP_PASS (and SMTP_HOST, unless it is Gmail); for SMS set TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN.",
+    )
 }
 
 #[cfg(feature = "test-channel")]

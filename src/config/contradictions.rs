@@ -5,7 +5,7 @@ use super::{Config, parse};
 
 pub(super) fn warn(r: &mut SettingsReader, config: &Config) {
     let public = &config.web.public_url;
-    let sends = !config.channels.channels().is_empty();
+    let sends = !config.channels_anywhere().is_empty();
     if sends && parse::is_loopback(public) {
         r.warn(format!(
             "Links in reminders lead to {public}, which works on this machine only. Set UNREAD_PUBLIC_URL to the address under \
@@ -33,9 +33,10 @@ pub(super) fn warn(r: &mut SettingsReader, config: &Config) {
             account.id
         ));
     }
-    if let Some(smtp) = &config.channels.smtp
-        && smtp.connections > config.worker.slots
-    {
+    let all = std::iter::once(&config.channels);
+    let all = all.chain(config.accounts.iter().map(|account| &account.channels));
+    let of_mail = all.filter_map(|channels| channels.smtp.as_ref());
+    for smtp in of_mail.filter(|smtp| smtp.connections > config.worker.slots) {
         r.warn(format!(
             "SMTP_CONNECTIONS is {}, but a worker has only {} reminders in hand at once (UNREAD_WORKER_SLOTS); the other connections \
              are never used.",

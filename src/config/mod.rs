@@ -12,6 +12,7 @@ mod channel;
 mod contradictions;
 mod database_url;
 mod host;
+mod inherit;
 mod journal;
 mod keys;
 mod names;
@@ -46,6 +47,8 @@ pub use source::Sources;
 pub use sso::Sso;
 pub use web::Web;
 
+use crate::channel::AccountChannels;
+use crate::domain::ids::{AccountId, Channel};
 use crate::domain::live::{Agreed, OtherInstallation};
 use crate::secret::Secret;
 use reader::{Noted, SettingsReader};
@@ -77,7 +80,7 @@ pub struct Config {
     pub liveperson: LivePerson,
     /// `None`: people log in with passwords only.
     pub sso: Option<Sso>,
-    /// Those of the channels that are on.
+    /// Those of the channels that are on, for accounts that have none of their own ([`Config::channels_of`]).
     pub channels: crate::channel::ChannelSettings,
     /// Channels go live by themselves when nothing stands in the way.
     pub live: bool,
@@ -177,6 +180,34 @@ impl Config {
     }
 }
 
+impl Config {
+    /// With what an account sends: what is its own, and the installation's for the rest.
+    pub fn channels_of(&self, account: &AccountId) -> AccountChannels<'_> {
+        let account = self.accounts.iter().find(|own| own.id == *account);
+        AccountChannels {
+            own: account.map(|account| &account.channels),
+            usual: &self.channels,
+        }
+    }
+
+    /// With what accounts send that have nothing of their own.
+    pub fn usual_channels(&self) -> AccountChannels<'_> {
+        AccountChannels {
+            own: None,
+            usual: &self.channels,
+        }
+    }
+
+    /// The channels that any account has.
+    pub fn channels_anywhere(&self) -> Vec<Channel> {
+        let of_accounts = self.accounts.iter();
+        let mut all = of_accounts.flat_map(|account| self.channels_of(&account.id).channels());
+        let found: Vec<Channel> = all.by_ref().collect();
+        let is_there = |channel: &Channel| found.contains(channel) || self.channels.has(*channel);
+        Channel::ALL.into_iter().filter(is_there).collect()
+    }
+}
+
 /// The names of the settings that somebody has set, in the environment, `.env` or the file outside of its accounts.
 pub fn names_given(file: Option<&Path>) -> Vec<&'static str> {
     let Ok(sources) = Sources::of_process(file) else {
@@ -209,12 +240,13 @@ fn read_all(r: &mut SettingsReader, role: ProcessRole) -> Result<Config, Noted> 
     let older_secrets = r.list("UNREAD_SECRET_OLD", long_secret);
     let keyed = secret.as_ref().is_ok_and(Option::is_some);
     let journal = journal::read(r, role, keyed);
-    let accounts = account::read(r, role);
-    let liveperson = read_liveperson(r);
     let web = web::read(r);
     // What cannot be read is a problem already.
     let dashboard = web.as_ref().is_ok_and(|web| web.dashboard);
-    let channels = channel::read(r, role, dashboard);
+    let uses = channel::Use::of(role, dashboard);
+    let channels = channel::read(r, uses);
+    let accounts = account::read(r, role, uses);
+    let liveperson = read_liveperson(r);
     let sso = sso::read(r);
     let worker = read_worker(r);
     let live = r.setting("UNREAD_LIVE", parse::flag);
@@ -250,6 +282,9 @@ fn read_all(r: &mut SettingsReader, role: ProcessRole) -> Result<Config, Noted> 
         log: log?,
         warnings: Vec::new(),
     };
+    if role.needs_channel() && config.channels_anywhere().is_empty() {
+        return Err(channel::none_configured(r));
+    }
     let serves = matches!(role, ProcessRole::Run | ProcessRole::Web) && config.web.dashboard;
     if serves && !config.web.passwords && config.sso.is_none() {
         let name = r.name_of("UNREAD_PASSWORDS");

@@ -2,6 +2,7 @@
 
 use toml::{Table, Value};
 
+use super::inherit;
 use super::keys;
 use super::problem::SettingProblem;
 use super::shown::shown_name;
@@ -12,10 +13,13 @@ pub fn in_environment<'e>(
 ) -> (Vec<SettingProblem>, Vec<String>) {
     let mut known: Vec<String> = Vec::new();
     for key in keys::all() {
-        known.push(key.env.to_owned());
-        if key.secret {
-            known.push(format!("{}_FILE", key.env));
+        let mut names = vec![key.env.to_owned()];
+        if inherit::SECTIONS.contains(&key.section()) {
+            names.push(format!("{}{}", inherit::PREFIX, key.env));
         }
+        let files = names.iter().filter(|_| key.secret);
+        known.extend(files.map(|name| format!("{name}_FILE")));
+        known.append(&mut names);
     }
     let (mut problems, mut warnings) = (Vec::new(), Vec::new());
     for name in names.filter(|name| !known.contains(name)) {
@@ -63,6 +67,31 @@ pub fn in_file(root: &Table, file: &str) -> Vec<SettingProblem> {
             _ => problems.push(unknown(&named(name, file), did_you_mean(name, &known))),
         }
     }
+    problems
+}
+
+/// What a table of an account holds beside its settings and the sections that it may have of its own.
+pub fn in_account(table: &Table, place: &str) -> Vec<SettingProblem> {
+    let mut of_account = table.clone();
+    let mut problems = Vec::new();
+    for section in inherit::SECTIONS {
+        match of_account.remove(*section) {
+            Some(Value::Table(own)) => {
+                problems.extend(in_table(
+                    section,
+                    &own,
+                    &format!("[account.{section}] of {place}"),
+                ));
+            }
+            Some(_) => {
+                let fix = format!("Write the settings below a line [account.{section}].");
+                let name = format!("{section} in {place}");
+                problems.push(SettingProblem::new(name, "is not a table", fix));
+            }
+            None => {}
+        }
+    }
+    problems.extend(in_table("account", &of_account, place));
     problems
 }
 

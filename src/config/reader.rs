@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 
 use toml::{Table, Value};
 
+use super::inherit;
 use super::keys;
 use super::names;
 use super::parse;
@@ -32,11 +33,21 @@ struct CurrentAccount {
     in_environment: bool,
 }
 
+/// Whose channels are being read.
+#[derive(Default)]
+enum ChannelsOf {
+    #[default]
+    Installation,
+    /// The current account's, which has these settings as its own.
+    Account(Vec<&'static str>),
+}
+
 pub struct SettingsReader<'a> {
     sources: &'a Sources,
     file_name: &'a str,
     root: Table,
     account: CurrentAccount,
+    channels: ChannelsOf,
     asked: BTreeSet<&'static str>,
     pub problems: Vec<SettingProblem>,
     pub warnings: Vec<String>,
@@ -52,6 +63,7 @@ impl<'a> SettingsReader<'a> {
                 .map_or("unread.toml", |(name, _)| name),
             root: Table::new(),
             account: CurrentAccount::default(),
+            channels: ChannelsOf::default(),
             asked: BTreeSet::from(["UNREAD_CONFIG"]),
             problems: Vec::new(),
             warnings: Vec::new(),
@@ -101,11 +113,42 @@ impl<'a> SettingsReader<'a> {
             place,
             in_environment,
         };
-        self.problems.extend(names::in_table(
-            "account",
-            &self.account.table,
-            &self.account.place,
-        ));
+        self.problems
+            .extend(names::in_account(&self.account.table, &self.account.place));
+    }
+
+    /// Reads channels of the current account: `read` finds its own settings, and those of the installation that go with them. `None`: it
+    /// has none of its own in this section.
+    pub fn of_account<T>(
+        &mut self,
+        section: &str,
+        read: impl FnOnce(&mut Self) -> Result<T, Noted>,
+    ) -> Result<Option<T>, Noted> {
+        let own = self.own_settings(section);
+        if own.is_empty() {
+            return Ok(None);
+        }
+        let incomplete = inherit::incomplete(&own);
+        self.channels = ChannelsOf::Account(own);
+        let done = match incomplete {
+            None => read(self).map(Some),
+            Some((setting, needed)) => {
+                let (name, needed) = (self.name_of(setting), self.name_of(needed));
+                let what = format!("is set for this account, but {needed} is not");
+                let fix = "Set both for the account, or neither: a login goes to the server that it was written for only.";
+                Err(self.problem(&name, what, fix))
+            }
+        };
+        self.channels = ChannelsOf::Installation;
+        done
+    }
+
+    /// What a person wrote of a section for the current account.
+    fn own_settings(&mut self, section: &str) -> Vec<&'static str> {
+        let keys = keys::all().filter(|key| key.section() == section);
+        keys.filter(|key| !matches!(self.given_for_account(key), Ok(None)))
+            .map(|key| key.env)
+            .collect()
     }
 
     pub fn problem(
@@ -122,8 +165,22 @@ impl<'a> SettingsReader<'a> {
         Noted
     }
 
+    /// The same by the setting's name, as the person wrote it or would write it.
+    pub fn problem_of(
+        &mut self,
+        env: &str,
+        what: impl Into<String>,
+        fix: impl Into<String>,
+    ) -> Noted {
+        let name = self.name_of(env);
+        self.problem(&name, what, fix)
+    }
+
     pub fn warn(&mut self, warning: impl Into<String>) {
-        let warning = warning.into();
+        let warning = match &self.channels {
+            ChannelsOf::Installation => warning.into(),
+            ChannelsOf::Account(_) => format!("{}: {}", self.account.place, warning.into()),
+        };
         // A setting may be looked at twice.
         if !self.warnings.contains(&warning) {
             self.warnings.push(warning);
@@ -137,8 +194,13 @@ impl<'a> SettingsReader<'a> {
 
     /// The name under which the person wrote, or would write, this setting.
     pub fn name_of(&mut self, env: &str) -> String {
+        let key = keys::find(env);
         match self.given(env) {
             Ok(Some(given)) => given.name,
+            _ if self.reads_own(key) && self.account.in_environment => {
+                format!("{}{env}", inherit::PREFIX)
+            }
+            _ if self.reads_own(key) => self.name_for_account(key),
             _ if self.account.in_environment || !keys::find(env).is_of_account() => env.to_owned(),
             _ => self.name_in_file(keys::find(env).file.unwrap_or(env)),
         }

@@ -59,15 +59,15 @@ pub fn read(r: &mut SettingsReader) -> Result<Option<SmtpLogin>, Noted> {
     };
     if password.is_some() {
         let fix = "Keep one of the two: the password, or the settings SMTP_OAUTH_….";
-        return Err(r.problem("SMTP_PASS", "is set beside a log-in by token", fix));
+        return Err(r.problem_of("SMTP_PASS", "is set beside a log-in by token", fix));
     }
     let Some(user) = user else {
         let fix = "Set it to the mailbox that the token is for, for example support@example.com.";
-        return Err(r.problem("SMTP_USER", "is not set, but a log-in by token is", fix));
+        return Err(r.problem_of("SMTP_USER", "is not set, but a log-in by token is", fix));
     };
     if grant.identity.is_microsoft() && !r.is_given("SMTP_HOST") {
         let fix = "Set it to smtp.office365.com, and SMTP_PORT to 587.";
-        return Err(r.problem("SMTP_HOST", "is not set, so it would be Gmail's", fix));
+        return Err(r.problem_of("SMTP_HOST", "is not set, so it would be Gmail's", fix));
     }
     Ok(Some(SmtpLogin {
         user,
@@ -80,7 +80,7 @@ fn grant(r: &mut SettingsReader, oauth: WrittenOAuth) -> Result<Option<TokenGran
     match oauth.google {
         Some(_) if of_microsoft => {
             let fix = "Keep the settings of one provider: for Google this alone, for Microsoft SMTP_OAUTH_TENANT, SMTP_OAUTH_CLIENT_ID and a secret or certificate.";
-            Err(r.problem(
+            Err(r.problem_of(
                 "SMTP_OAUTH_GOOGLE_KEY",
                 "is set beside settings of Microsoft's",
                 fix,
@@ -96,7 +96,7 @@ fn grant(r: &mut SettingsReader, oauth: WrittenOAuth) -> Result<Option<TokenGran
         None if of_microsoft => microsoft(r, oauth).map(Some),
         None if oauth.endpoint.is_some() => {
             let fix = "Set SMTP_OAUTH_CLIENT_ID or SMTP_OAUTH_GOOGLE_KEY, or leave it out.";
-            Err(r.problem(
+            Err(r.problem_of(
                 "SMTP_OAUTH_TOKEN_URL",
                 "is set, but nothing to ask with",
                 fix,
@@ -110,18 +110,19 @@ fn microsoft(r: &mut SettingsReader, oauth: WrittenOAuth) -> Result<TokenGrant, 
     let endpoint = oauth.endpoint.or(oauth.tenant).ok_or_else(|| {
         let fix =
             "Set it to the directory (tenant) id that the app registration's page in Entra shows.";
-        r.problem("SMTP_OAUTH_TENANT", "is not set", fix)
+        r.problem_of("SMTP_OAUTH_TENANT", "is not set", fix)
     });
     let client_id = oauth.client_id.ok_or_else(|| {
         let fix = "Set it to the application (client) id that the app registration's page in Entra shows.";
-        r.problem("SMTP_OAUTH_CLIENT_ID", "is not set", fix)
+        r.problem_of(
+"SMTP_OAUTH_CLIENT_ID", "is not set", fix)
     });
     let proof = match (oauth.client_secret, oauth.certificate) {
         (Some(secret), None) => Ok(ClientProof::Secret(secret)),
         (None, Some(certificate)) => Ok(ClientProof::Certificate(certificate)),
         (Some(_), Some(_)) => {
             let fix = "Keep one of the two.";
-            Err(r.problem(
+            Err(r.problem_of(
                 "SMTP_OAUTH_CLIENT_SECRET",
                 "is set beside SMTP_OAUTH_CERTIFICATE",
                 fix,
@@ -129,7 +130,7 @@ fn microsoft(r: &mut SettingsReader, oauth: WrittenOAuth) -> Result<TokenGrant, 
         }
         (None, None) => {
             let fix = "Set it to the value of a client secret of the app registration, or set SMTP_OAUTH_CERTIFICATE.";
-            Err(r.problem("SMTP_OAUTH_CLIENT_SECRET", "is not set", fix))
+            Err(r.problem_of("SMTP_OAUTH_CLIENT_SECRET", "is not set", fix))
         }
     };
     let (endpoint, client_id, proof) = (endpoint?, client_id?, proof?);

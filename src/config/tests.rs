@@ -805,3 +805,117 @@ fn a_channel_that_is_neither_e_mail_nor_sms_is_enough() {
     let alone: Vec<(&str, &str)> = alone.copied().collect();
     assert!(Config::read(&sources(&alone, ""), ProcessRole::Run).is_ok());
 }
+
+/// Two accounts, and an installation with a mail server and a Twilio account.
+fn two_brands(own: &str) -> Result<Config, ConfigError> {
+    let file = format!(
+        "[smtp]\nhost = \"smtp.one.example\"\nport = 587\nuser = \"one@one.example\"\npassword = \"first secret\"\nfrom_name = \"One\"
+         reply_to = \"desk@one.example\"\nrate_per_second = 7
+         [twilio]\naccount_sid = \"{SID}\"\nauth_token = \"first token\"\nfrom = \"+15005550006\"
+         [[account]]\nid = \"11111111\"\nclient_id = \"c\"\nclient_secret = \"s\"
+         [[account]]\nid = \"22222222\"\nclient_id = \"c\"\nclient_secret = \"s\"\n{own}"
+    );
+    Config::read(&sources(&[], &file), ProcessRole::Run)
+}
+
+/// Server, login and sender of the second account's mail.
+fn second_mail(own: &str) -> String {
+    let config = two_brands(own).unwrap_or_else(|error| panic!("{own}: {error}"));
+    let second = config.channels_of(&"22222222".parse().unwrap());
+    let smtp = second.smtp().unwrap();
+    let login = smtp.login.as_ref().map(|login| match &login.credential {
+        Credential::Password(password) => format!("{}/{}", login.user, password.expose()),
+        Credential::Token(_) => "token".to_owned(),
+    });
+    format!(
+        "{}:{} {} {} {:?} {} {}",
+        smtp.host,
+        smtp.port,
+        login.unwrap_or_default(),
+        smtp.from.address(),
+        smtp.from.name(),
+        smtp.reply_to.as_ref().map_or("-", |to| to.address()),
+        smtp.rate_per_second,
+    )
+}
+
+#[test]
+fn an_account_s_own_mail_settings_never_take_a_password_to_another_server_nor_a_name_to_another_sender()
+ {
+    let login = "user = \"two@two.example\"\npassword = \"second secret\"\n";
+    let host = "host = \"smtp.two.example\"\n";
+    #[rustfmt::skip]
+    let cases = [
+        (String::new(), "smtp.one.example:587 one@one.example/first secret one@one.example Some(\"One\") desk@one.example 7"),
+        (format!("[account.smtp]\n{login}"), "smtp.one.example:587 two@two.example/second secret two@two.example None - 7"),
+        (format!("[account.smtp]\n{host}{login}"), "smtp.two.example:465 two@two.example/second secret two@two.example None - 7"),
+        (format!("[account.smtp]\n{host}from = \"two@two.example\""), "smtp.two.example:465  two@two.example None - 7"),
+        ("[account.smtp]\nfrom = \"two@two.example\"".to_owned(), "smtp.one.example:587 one@one.example/first secret two@two.example None - 7"),
+        ("[account.smtp]\nfrom_name = \"Two\"".to_owned(), "smtp.one.example:587 one@one.example/first secret one@one.example Some(\"Two\") desk@one.example 7"),
+        ("[account.smtp]\nrate_per_second = 3".to_owned(), "smtp.one.example:587 one@one.example/first secret one@one.example Some(\"One\") desk@one.example 3"),
+    ];
+    for (own, expected) in cases {
+        assert_eq!(second_mail(&own), expected, "{own}");
+        // The first account has what the installation has.
+        let config = two_brands(&own).unwrap();
+        let first = config.channels_of(&"11111111".parse().unwrap());
+        assert_eq!(first.smtp().unwrap().host, "smtp.one.example");
+    }
+}
+
+#[test]
+fn an_account_s_own_settings_that_do_not_go_together_are_refused_by_their_names() {
+    #[rustfmt::skip]
+    let cases = [
+        ("[account.smtp]\nport = 25", "smtp.port in [[account]] 2 of unread.toml", "smtp.host in [[account]] 2 of unread.toml"),
+        ("[account.smtp]\nhost = \"smtp.two.example\"", "smtp.from in [[account]] 2 of unread.toml", "is not set"),
+        ("[account.smtp]\nhost = \"smtp.two.example\"\nuser = \"two@two.example\"", "smtp.password in [[account]] 2 of unread.toml", "is not set"),
+        ("[account.smtp]\nhots = \"smtp.two.example\"", "hots in [account.smtp] of [[account]] 2 of unread.toml", "is not a setting"),
+        ("[account.twilio]\nauth_token = \"second token\"", "twilio.auth_token in [[account]] 2 of unread.toml", "twilio.account_sid"),
+        ("[account.twilio]\nbase_url = \"https://twilio.example\"", "twilio.base_url in [[account]] 2 of unread.toml", "twilio.account_sid"),
+        ("[account.twilio]\naccount_sid = \"AC2\"", "twilio.auth_token in [[account]] 2 of unread.toml", "is not set"),
+        ("smtp = \"smtp.two.example\"", "smtp in [[account]] 2 of unread.toml", "is not a table"),
+    ];
+    for (own, name, said) in cases {
+        let error = two_brands(own).unwrap_err();
+        let problem = &error.0[0];
+        assert_eq!(problem.key, name, "{own}: {error}");
+        assert!(error.to_string().contains(said), "{own}: {error}");
+        assert!(!error.to_string().contains("secret\""), "{error}");
+    }
+}
+
+#[test]
+fn the_environment_has_names_for_what_its_account_has_as_its_own() {
+    let more = [
+        ("UNREAD_ACCOUNT_SMTP_HOST", "smtp.two.example"),
+        ("UNREAD_ACCOUNT_SMTP_USER", "two@two.example"),
+        ("UNREAD_ACCOUNT_SMTP_PASS_FILE", "/run/secrets/mounted"),
+        ("UNREAD_ACCOUNT_SMTP_FROM_NAME", "Two"),
+    ];
+    let config = run(&more, "");
+    let own = config.channels_of(&"12345678".parse().unwrap());
+    let smtp = own.smtp().unwrap();
+    assert_eq!(
+        (smtp.host.as_str(), smtp.from.address()),
+        ("smtp.two.example", "two@two.example")
+    );
+    assert_eq!(config.channels.smtp.unwrap().host, "smtp.gmail.com");
+
+    let mistyped = [("UNREAD_ACCOUNT_SMTP_HOTS", "smtp.two.example")];
+    let error = Config::read(&sources(&with(&mistyped), ""), ProcessRole::Run).unwrap_err();
+    assert!(
+        error.to_string().contains("UNREAD_ACCOUNT_SMTP_HOST"),
+        "{error}"
+    );
+}
+
+#[test]
+fn accounts_alone_may_have_what_is_sent_with() {
+    let file = "[[account]]\nid = \"11111111\"\nclient_id = \"c\"\nclient_secret = \"s\"\n[account.smtp]\nhost = \"smtp.one.example\"\nfrom = \"a@one.example\"
+        [[account]]\nid = \"22222222\"\nclient_id = \"c\"\nclient_secret = \"s\"\n";
+    let config = Config::read(&sources(&[], file), ProcessRole::Run).unwrap();
+    let of = |id: &str| config.channels_of(&id.parse().unwrap()).channels();
+    assert_eq!(of("11111111"), [Channel::Email]);
+    assert_eq!(of("22222222"), []);
+}

@@ -134,7 +134,7 @@ impl Installation<'_> {
                 .obstacles(account, channel, LiveChecks::Everything)
                 .await?;
             look = match asker {
-                _ if !self.ctx.has(channel) => None,
+                _ if !self.ctx.has(id, channel) => None,
                 CheckCaller::Operator => Some(self.check(account, id, channel, |_| true).await?),
                 CheckCaller::Viewer => self.looks.of(id, channel).last(),
             };
@@ -184,7 +184,7 @@ impl Installation<'_> {
         let mut refusals = self
             .obstacles(account, channel, LiveChecks::Everything)
             .await?;
-        if self.ctx.has(channel) {
+        if self.ctx.has(id, channel) {
             // What did not work a moment ago may have been fixed.
             let works = |look: &LiveCheck| look.refusals.is_empty();
             let look = self.check(account, id, channel, works).await?;
@@ -245,7 +245,7 @@ impl Installation<'_> {
         let mut refusals = Vec::new();
         let mut refuse =
             |what, said: String, fix: String| refusals.push(LiveRefusal { what, said, fix });
-        if !self.ctx.has(channel) {
+        if !self.ctx.has(&account.id, channel) {
             let said = format!("{} is not set up.", name(channel));
             refuse("channel", said, settings_of(channel));
             return Ok(refusals);

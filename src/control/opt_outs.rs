@@ -1,5 +1,7 @@
 //! What consumers say about further reminders, however they say it, and the doubtful answers that a person looks at.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -22,10 +24,8 @@ use crate::hashing::Move;
 #[derive(Clone, Debug)]
 pub struct Policy {
     pub reach: Reach,
-    /// All accounts of the installation.
-    pub accounts: Vec<AccountId>,
-    /// Where SMS come from whose rule names no sender, if the settings say so.
-    pub usual_sender: Option<String>,
+    /// All accounts of the installation, each with where its SMS come from whose rule names no sender, if the settings say so.
+    pub accounts: BTreeMap<AccountId, Option<String>>,
 }
 
 /// A text message that somebody sent to one of our numbers.
@@ -39,6 +39,8 @@ pub struct InboundText {
     /// The number of ours that it came to.
     pub to: String,
     pub messaging_service: Option<String>,
+    /// Those that send with the Twilio account that it came to.
+    pub accounts: Vec<AccountId>,
     pub meaning: Meaning,
     /// The language that it seems to be written in.
     pub language: Option<&'static str>,
@@ -139,10 +141,7 @@ pub async fn refuse(
     (reason, source): (Suppression, Source),
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
-    let accounts = match policy.reach.accounts(no) {
-        OptOutAccounts::All => policy.accounts.clone(),
-        OptOutAccounts::Own | OptOutAccounts::SharingSender => vec![account.clone()],
-    };
+    let accounts = policy.accounts_by_link(no, account);
     db::suppressions::add(conn, &accounts, channel, &hash, (reason, source), now).await?;
     for (channel, other) in policy.addresses(conn, (channel, hash)).await? {
         if other != hash {
@@ -153,7 +152,32 @@ pub async fn refuse(
     Ok(())
 }
 
+/// Takes back a no that was said by the link, as far as it reached. Whether the address may be written to again: what was said in
+/// another way stays.
+pub async fn take_back(
+    conn: &mut PgConnection,
+    policy: &Policy,
+    (account, channel, hash): (&AccountId, Channel, AddressHash),
+    now: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    let accounts = policy.accounts_by_link(No::Unsubscribe, account);
+    for (channel, hash) in policy.addresses(conn, (channel, hash)).await? {
+        let by_link = [Source::UnsubscribeLink];
+        db::suppressions::lift(conn, &accounts, channel, &hash, &by_link).await?;
+    }
+    let left = db::suppressions::active(conn, &[hash], now).await?;
+    Ok(!left.contains_key(&(hash, channel, account.clone())))
+}
+
 impl Policy {
+    /// The accounts that a no by a link or a complaint is about.
+    fn accounts_by_link(&self, no: No, account: &AccountId) -> Vec<AccountId> {
+        match self.reach.accounts(no) {
+            OptOutAccounts::All => self.all(),
+            OptOutAccounts::Own | OptOutAccounts::SharingSender => vec![account.clone()],
+        }
+    }
+
     /// The accounts that an answer by text message is about.
     async fn accounts_of(
         &self,
@@ -161,24 +185,28 @@ impl Policy {
         answer: &InboundText,
     ) -> sqlx::Result<Vec<AccountId>> {
         if self.reach.accounts(No::Stop) != OptOutAccounts::SharingSender {
-            return Ok(self.accounts.clone());
+            return Ok(self.all());
         }
         let mut senders = vec![answer.to.as_str()];
         senders.extend(answer.messaging_service.as_deref());
         // Where Twilio chooses the number, nobody knows here which it is.
-        let usual = self
-            .usual_sender
-            .as_deref()
-            .is_none_or(|usual| senders.contains(&usual));
-        let sharing =
-            db::opt_outs::sharing_sender(conn, &self.accounts, &senders, usual, &answer.from)
-                .await?;
-        // A number that no account is known to use: better all than none.
-        Ok(if sharing.is_empty() {
-            self.accounts.clone()
-        } else {
-            sharing
+        let is_usual = |account: &&AccountId| {
+            let usual = self.accounts.get(*account).and_then(Option::as_deref);
+            usual.is_none_or(|usual| senders.contains(&usual))
+        };
+        let usual: Vec<AccountId> = answer.accounts.iter().filter(is_usual).cloned().collect();
+        let of = (answer.accounts.as_slice(), usual.as_slice());
+        let sharing = db::opt_outs::sharing_sender(conn, of, &senders, &answer.from).await?;
+        // A number that no account is known to use: better all of the Twilio account than none.
+        Ok(match (sharing.is_empty(), answer.accounts.is_empty()) {
+            (false, _) => sharing,
+            (true, false) => answer.accounts.clone(),
+            (true, true) => self.all(),
         })
+    }
+
+    fn all(&self) -> Vec<AccountId> {
+        self.accounts.keys().cloned().collect()
     }
 
     /// The address, and the consumer's others if the setting says so.
@@ -189,8 +217,7 @@ impl Policy {
     ) -> sqlx::Result<Vec<(Channel, AddressHash)>> {
         let mut addresses = vec![address];
         if self.reach.covers_other_addresses() {
-            addresses
-                .extend(db::opt_outs::other_addresses(conn, &self.accounts, &address.1).await?);
+            addresses.extend(db::opt_outs::other_addresses(conn, &self.all(), &address.1).await?);
             // Two who suppress the same addresses at once do so in one order.
             addresses.sort_unstable_by_key(|(_, hash)| *hash);
         }

@@ -59,7 +59,7 @@ pub async fn overview(
         .iter()
         .flat_map(|account| Channel::ALL.map(|channel| (account, channel)))
         .filter(|(account, channel)| {
-            ctx.has(*channel) && !live.iter().any(|(a, c)| a == *account && c == channel)
+            ctx.has(account, *channel) && !live.iter().any(|(a, c)| a == *account && c == channel)
         })
         .collect();
     let failed = today.failed - today.undelivered;

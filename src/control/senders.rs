@@ -37,9 +37,10 @@ impl AllowedSenders {
         let rules = db::rules::of_accounts(&ctx.pool, accounts.ids()).await?;
         let own = rules.iter().flat_map(|rule| own_senders(&rule.settings));
         let own = own.map(|(channel, sender)| (channel, sender.to_owned()));
-        let usual = Channel::ALL
-            .into_iter()
-            .filter_map(|channel| Some((channel, ctx.usual_sender(channel)?)));
+        let usual = accounts.ids().iter().flat_map(|account| {
+            let usual = move |channel| Some((channel, ctx.usual_sender(account, channel)?));
+            Channel::ALL.into_iter().filter_map(usual)
+        });
         Ok(Self(Some(own.chain(usual).collect())))
     }
 

@@ -99,22 +99,21 @@ pub async fn other_addresses(
         .collect())
 }
 
-/// Those of these accounts that send SMS from one of `senders`, by their rules (`usual`: their rules that name no sender use it) or
+/// Those of these accounts that send SMS from one of `senders`, by their rules (in those of `usual`, rules that name no sender use it) or
 /// because they did so to this number.
 pub async fn sharing_sender(
     conn: &mut PgConnection,
-    accounts: &[AccountId],
+    (accounts, usual): (&[AccountId], &[AccountId]),
     senders: &[&str],
-    usual: bool,
     hash: &AddressHash,
 ) -> sqlx::Result<Vec<AccountId>> {
     let found: BTreeSet<String> = sqlx::query_scalar(
         r#"select account from rules
          where account = any ($1) and settings -> 'steps' @> '[{"channel": "sms"}]'
-           and (settings #>> '{channels,sms,sender}' = any ($2) or ($3 and settings #>> '{channels,sms,sender}' is null))
+           and (settings #>> '{channels,sms,sender}' = any ($2) or (account = any ($3) and settings #>> '{channels,sms,sender}' is null))
          union
          select r.account from reminders r join attempts a on a.reminder = r.id
-         where r.channel = 'sms' and r.recipient_hash = $4 and r.account = any ($1) and a.sender = any ($2)"#,
+         where r.channel = 'sms' and r.recipient_hash = $4 and r.account = any ($1) and split_part(a.sender, ' (', 1) = any ($2)"#,
     )
     .bind(accounts)
     .bind(senders)

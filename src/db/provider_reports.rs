@@ -184,19 +184,22 @@ pub async fn bounced(
 #[derive(Clone, Debug, FromRow)]
 pub struct Redactable {
     pub attempt: i64,
+    pub account: AccountId,
+    /// Whom it came from, as limits call it.
+    pub sender: String,
     pub provider_id: String,
 }
 
 /// Accepted messages of a channel whose reminder has ended: by a report or, where the carrier sends none, four hours after it was sent.
 pub async fn to_redact(
     conn: &mut PgConnection,
-    channel: Channel,
+    (channel, accounts): (Channel, &[AccountId]),
     most: i64,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Vec<Redactable>> {
     sqlx::query_as(
-        "select a.id as attempt, a.provider_id from attempts a join reminders r on r.id = a.reminder
-         where r.channel = $3 and a.provider_id like 'SM%' and a.redacted_at is null and a.redact_tries < 10
+        "select a.id as attempt, r.account, a.sender, a.provider_id from attempts a join reminders r on r.id = a.reminder
+         where r.channel = $3 and r.account = any ($4) and a.provider_id like 'SM%' and a.redacted_at is null and a.redact_tries < 10
            and (a.redact_at is null or a.redact_at <= now())
            and r.next_at is null and (r.state <> 'sent' or r.sent_at < $2 - interval '4 hours')
          order by a.id limit $1",
@@ -204,6 +207,7 @@ pub async fn to_redact(
     .bind(most)
     .bind(now)
     .bind(channel)
+    .bind(accounts)
     .fetch_all(conn)
     .await
 }

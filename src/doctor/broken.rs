@@ -21,7 +21,7 @@ pub fn find_broken<'a>(
         // The machine's clock is compared with LivePerson's.
         let limit = ctx.accounts.get(&account.id).map(|a| a.client.limit());
         let of_liveperson = of_liveperson(config, account, limit, &Clock::System).await;
-        let of_channel = of_channel(config, channel).await;
+        let of_channel = of_channel(config, account, channel).await;
         if let Err(error) = keep(&ctx.pool, config, &of_channel, ctx.clock.now()).await {
             tracing::warn!("What the DNS says of the sender's domain could not be kept: {error}");
         }

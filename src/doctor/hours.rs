@@ -16,7 +16,7 @@ impl Doctor<'_> {
         self.begin("hours");
         for account in &config.accounts {
             let stored: Vec<&Rule> = rules.iter().filter(|r| r.account == account.id).collect();
-            let default = RuleSettings::default_for(&config.channels.channels());
+            let default = RuleSettings::default_for(&config.channels_of(&account.id).channels());
             let with_hours = if stored.is_empty() {
                 hours_of_rule("the default rule", &default)
             } else {

@@ -62,8 +62,10 @@ impl Doctor<'_> {
 const CHECKS: [&str; 3] = ["SPF", "DKIM", "DMARC"];
 
 /// What the lines say of the sender's domain, as it is kept. What could not be looked up leaves what was found before.
-pub(super) fn sender_checks(lines: &[DoctorFinding]) -> Vec<RecordCheck> {
-    let about = lines.iter().filter(|line| {
+pub(super) fn sender_checks<'l>(
+    lines: impl Iterator<Item = &'l DoctorFinding>,
+) -> Vec<RecordCheck> {
+    let about = lines.filter(|line| {
         CHECKS.contains(&line.check.as_str()) && line.state != CheckState::Unchecked
     });
     let checks = about.map(|line| RecordCheck {

@@ -11,7 +11,7 @@ impl Doctor<'_> {
     pub(super) async fn web(&mut self, config: &Config) {
         self.begin("public URL");
         let public = &config.web.public_url;
-        let channels = config.channels.channels();
+        let channels = config.channels_anywhere();
         let sends = !channels.is_empty();
         let reporting: Vec<Provider> = channels
             .into_iter()

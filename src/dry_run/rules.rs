@@ -14,7 +14,7 @@ use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::db;
 use crate::domain::channel::PerChannel;
-use crate::domain::ids::Channel;
+use crate::domain::ids::{AccountId, Channel};
 use crate::domain::owed::Installation;
 use crate::domain::rule::{KnownSteps, Rule, RuleSettings};
 use crate::jobs::contradictions::{self, RuleSurroundings};
@@ -23,7 +23,7 @@ use crate::rules_file::{self, RuleEntry};
 pub(super) fn read_rules(path: &Path, config: &Config) -> anyhow::Result<Vec<RuleEntry>> {
     let text =
         std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
-    Ok(rules_file::parse(&text, &config.channels.channels())?.rules)
+    Ok(rules_file::parse(&text, &config.channels_anywhere())?.rules)
 }
 
 /// The rules of the file, else of the database, else the defaults of the configured channels.
@@ -60,13 +60,13 @@ pub(super) async fn rules(
         account: account.id.clone(),
         skill: None,
         enabled: true,
-        settings: RuleSettings::default_for(&installation(config).channels),
+        settings: RuleSettings::default_for(&installation(config, &account.id).channels),
     })])
 }
 
 /// What the settings have; where no channel is configured yet, all that there are, to show what they would do.
-pub(super) fn installation(config: &Config) -> Installation {
-    let configured = app::installation(config);
+pub(super) fn installation(config: &Config, account: &AccountId) -> Installation {
+    let configured = app::installation(config, config.channels_of(account));
     if configured.channels.is_empty() {
         return Installation::new(Channel::ALL.to_vec(), false);
     }
@@ -97,7 +97,7 @@ pub(super) async fn contradictions(
     for rule in rules {
         let around = RuleSurroundings {
             zone: config.time_zone_of(Some(&rule.account)),
-            sender: config.channels.sender_of_mail(),
+            sender: config.channels_of(&rule.account).sender_of_mail(),
         };
         let found: anyhow::Result<_> =
             contradictions::of(&texts, database, &around, &rule.settings, clock.now()).await;

@@ -38,6 +38,9 @@ pub struct Context {
     pub accounts: HashMap<AccountId, Account>,
     /// Those that are configured.
     pub channels: Channels,
+    /// What the settings have, of the accounts that have channels of their own …
+    pub installations: HashMap<AccountId, Installation>,
+    /// … and of all others.
     pub installation: Installation,
     pub texts: Texts,
     /// To whom test messages carry own words without a code.
@@ -155,21 +158,35 @@ impl Context {
             .map_or("", |account| &account.brand)
     }
 
-    /// Whether the channel is configured.
-    pub fn has(&self, channel: Channel) -> bool {
-        self.channels.get(channel).is_some()
+    /// What an account's settings have.
+    pub fn installation_of(&self, account: &AccountId) -> &Installation {
+        self.installations
+            .get(account)
+            .unwrap_or(&self.installation)
     }
 
-    /// Who a rule's reminders on a channel come from.
+    /// Whether the channel is configured for an account.
+    pub fn has(&self, account: &AccountId, channel: Channel) -> bool {
+        self.channels.of(account, channel).is_some()
+    }
+
+    /// Whether it is for any account.
+    pub fn has_anywhere(&self, channel: Channel) -> bool {
+        self.channels.all(channel).next().is_some()
+    }
+
+    /// Who a rule's reminders on a channel come from, as limits and circuits call it ([`Channels::sender_key`]).
     pub fn sender(&self, rule: &Rule, channel: Channel) -> String {
         let own = rule.settings.channels[channel].sender.clone();
-        own.or_else(|| self.usual_sender(channel))
-            .unwrap_or_default()
+        match own.or_else(|| self.usual_sender(&rule.account, channel)) {
+            Some(sender) => self.channels.sender_key(&rule.account, channel, &sender),
+            None => String::new(),
+        }
     }
 
-    /// Whom messages come from where a rule names nobody; `None`: the channel is not configured.
-    pub fn usual_sender(&self, channel: Channel) -> Option<String> {
-        let usual = self.channels.get(channel)?.usual_sender();
+    /// Whom an account's messages come from where a rule names nobody; `None`: the channel is not configured for it.
+    pub fn usual_sender(&self, account: &AccountId, channel: Channel) -> Option<String> {
+        let usual = self.channels.of(account, channel)?.usual_sender();
         Some(usual.unwrap_or_else(|| ACCOUNT_DEFAULT.to_owned()))
     }
 
@@ -183,9 +200,9 @@ impl Context {
         render::link(&self.public_url, kind, token)
     }
 
-    /// What a provider's own limit allows per second; `None`: as fast as we can.
-    pub fn rate(&self, channel: Channel) -> Option<f64> {
-        self.channels.get(channel)?.per_second()
+    /// What the limit of an account's provider allows per second; `None`: as fast as we can.
+    pub fn rate(&self, account: &AccountId, channel: Channel) -> Option<f64> {
+        self.channels.per_second(account, channel)
     }
 
     /// Between 80 % and 120 % of a pause, so that what stopped together does not start together.

@@ -12,7 +12,7 @@ use crate::db::circuits::Proof;
 use crate::db::provider_reports;
 use crate::db::suppressions::Source;
 use crate::domain::decide::{Cause, Reason};
-use crate::domain::ids::{Channel, ReminderId};
+use crate::domain::ids::{AccountId, Channel, ReminderId};
 use crate::domain::outcome::{Outcome, Refusal, Retryable};
 use crate::domain::reminder::ReminderState;
 
@@ -55,12 +55,13 @@ fn is_proof(token: &str) -> bool {
 }
 
 /// Applies a report in one short transaction: the states, the suppression it asks for, and the circuit. `attempt` is how its address names
-/// the attempt. False if the message is not ours.
+/// the attempt; `speaks_for` says whose messages it may be about. False if the message is not ours, or none of theirs.
 pub async fn apply(
     (pool, clock): (&PgPool, &Clock),
     channel: Channel,
     attempt: Option<&str>,
     report: &Report,
+    speaks_for: &(dyn Fn(&AccountId, &str) -> bool + Sync),
 ) -> sqlx::Result<bool> {
     let now = clock.now();
     let (state, reason) = ended(report);
@@ -75,6 +76,10 @@ pub async fn apply(
     let Some(reported) = provider_reports::apply(&mut tx, &row, now).await? else {
         return Ok(false);
     };
+    // What has been changed so far is undone with the transaction.
+    if !speaks_for(&reported.account, &reported.sender) {
+        return Ok(false);
+    }
     let provider = channel.provider();
     let key = (provider, reported.sender.as_str());
     let outcome = report.failure.as_ref().map(|failed| &failed.outcome);

@@ -4,6 +4,8 @@
 //! e-mail, ends as `unknown` (or is sent once more if its rule says so). An unknown SMS is searched for at the provider, by its number and
 //! the unguessable word in its link, and only "looked twice, not there, still in time" sends again.
 
+use std::collections::BTreeMap;
+
 use anyhow::Context as _;
 use chrono::{DateTime, TimeDelta, Utc};
 use tracing::{info, warn};
@@ -14,10 +16,9 @@ use super::deliver::recorded;
 use super::names::{self, DueDelivery};
 use super::queue::When;
 use super::report;
-use crate::channel::adapter::{Finder, UnsettledAttempt};
+use crate::channel::adapter::{Adapter, Finder, UnsettledAttempt};
 use crate::db;
 use crate::db::upkeep::InFlight;
-use crate::domain::channel::PerChannel;
 use crate::domain::contact::Address;
 use crate::domain::ids::Channel;
 use crate::domain::outcome::{AfterAttempt, Attempt, Outcome, Retryable, next_state};
@@ -74,27 +75,28 @@ async fn resend_unknown(ctx: &Context, attempt: &InFlight) -> anyhow::Result<boo
 
 /// Asks providers for the messages whose outcome is unknown.
 pub async fn settle(ctx: &Context) -> anyhow::Result<()> {
-    let finder = |channel| ctx.channels.get(channel)?.finder();
-    let asked: Vec<Channel> = Channel::ALL
-        .into_iter()
-        .filter(|channel| finder(*channel).is_some())
-        .collect();
+    let can_be_asked = |channel: &Channel| {
+        let mut adapters = ctx.channels.all(*channel);
+        adapters.any(|adapter| adapter.finder().is_some())
+    };
+    let asked: Vec<Channel> = Channel::ALL.into_iter().filter(can_be_asked).collect();
     if asked.is_empty() {
         return Ok(());
     }
-    let mut failures = PerChannel::<u32>::default();
+    let mut failures = BTreeMap::<(Channel, String), u32>::new();
     for attempt in db::upkeep::to_settle(&ctx.pool, &asked, MOST)
         .await
         .context("reading unknown attempts")?
     {
-        let Some(finder) = finder(attempt.channel) else {
-            continue;
-        };
-        // The provider is away or turns us down: the others can wait, too.
-        if failures[attempt.channel] >= FAILURES {
+        let (account, channel) = (&attempt.account, attempt.channel);
+        let adapter = ctx.channels.of_key(account, channel, &attempt.sender);
+        let connection = adapter.map(Adapter::connection).unwrap_or_default();
+        let failed = failures.entry((channel, connection)).or_default();
+        // The provider is away or turns us down: its other messages can wait, too.
+        if *failed >= FAILURES {
             look_later(ctx, &attempt, false).await?;
-        } else if !settle_one(ctx, finder, &attempt).await? {
-            failures[attempt.channel] += 1;
+        } else if !settle_one(ctx, adapter.and_then(Adapter::finder), &attempt).await? {
+            *failed += 1;
         }
     }
     Ok(())
@@ -103,7 +105,7 @@ pub async fn settle(ctx: &Context) -> anyhow::Result<()> {
 /// False if the provider did not answer.
 async fn settle_one(
     ctx: &Context,
-    finder: &dyn Finder,
+    finder: Option<&dyn Finder>,
     attempt: &InFlight,
 ) -> anyhow::Result<bool> {
     let now = ctx.clock.now();
@@ -121,7 +123,11 @@ async fn settle_one(
         since: attempt.started_at,
         except: &attempt.other_ids,
     };
-    match finder.find(lost).await {
+    let found = match finder {
+        Some(finder) => finder.find(lost).await,
+        None => Err("the settings do not know its provider any more".to_owned()),
+    };
+    match found {
         Ok(Some(found)) => {
             info!(reminder, "An unknown message was found at the provider");
             let name = report::attempt_name(attempt.attempt, &attempt.token);
@@ -130,6 +136,7 @@ async fn settle_one(
                 attempt.channel,
                 Some(&name),
                 &found,
+                &|_, sender| sender == attempt.sender,
             )
             .await?;
         }
@@ -206,8 +213,7 @@ async fn settle_as(
     let now = ctx.clock.now();
     let reminder = attempt.reminder;
     let mut row = recorded(
-        reminder,
-        attempt.attempt,
+        (reminder, attempt.attempt, attempt.channel),
         outcome,
         next,
         None,

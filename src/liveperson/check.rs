@@ -87,6 +87,7 @@ impl LivePersonClient {
             from: now - TimeDelta::days(1),
             to: now,
             updated_since: None,
+            newest_first: false,
         };
         let found = self.search_once(&search, 0, 1).await;
         let nobody = "00000000-0000-0000-0000-000000000000";

@@ -15,15 +15,18 @@ use crate::channel::adapter::Request;
 use crate::channel::optout::{self, Meaning};
 use crate::channel::twilio::webhook::{Inbound, WebhookFields};
 use crate::control::opt_outs::{self, InboundText, TextEffect};
+use crate::domain::ids::AccountId;
 
-/// The fields of a request that Twilio has signed.
-async fn checked(
-    state: &AppState,
+/// The fields of a request that Twilio has signed, and the accounts that send with the Twilio account that it comes from.
+async fn checked<'s>(
+    state: &'s AppState,
     uri: &OriginalUri,
     request: Incoming,
-) -> Result<WebhookFields, Response> {
+) -> Result<(WebhookFields, &'s [AccountId]), Response> {
     let forbidden = || StatusCode::FORBIDDEN.into_response();
-    let verifier = state.verifier.as_ref().ok_or_else(forbidden)?;
+    if state.twilio_accounts.is_empty() {
+        return Err(forbidden());
+    }
     let (signature, body) = signed(state, "x-twilio-signature", request).await?;
     let request = Request {
         path: uri.path(),
@@ -31,11 +34,17 @@ async fn checked(
         signature: signature.as_deref(),
         body: &body,
     };
-    verifier.verify(&request).map_err(|why| {
-        tracing::warn!("A Twilio webhook is refused: {why}");
-        state.metrics.webhook("inbound", "refused");
-        forbidden()
-    })
+    let mut refused = None;
+    for of in &state.twilio_accounts {
+        match of.verifier.verify(&request) {
+            Ok(fields) => return Ok((fields, &of.accounts)),
+            Err(why) => refused = refused.or(Some(why)),
+        }
+    }
+    let why = refused.map_or_else(String::new, |why| why.to_string());
+    tracing::warn!("A Twilio webhook is refused: {why}");
+    state.metrics.webhook("inbound", "refused");
+    Err(forbidden())
 }
 
 /// `POST /twilio/inbound`: somebody answered an SMS. STOP, in whatever words, stops our SMS to that number; START lifts that. Each
@@ -45,8 +54,8 @@ pub async fn inbound(
     uri: OriginalUri,
     request: Incoming,
 ) -> Result<Response, PublicError> {
-    let fields = match checked(&state, &uri, request).await {
-        Ok(fields) => fields,
+    let (fields, accounts) = match checked(&state, &uri, request).await {
+        Ok(checked) => checked,
         Err(refused) => return Ok(refused),
     };
     if let Some(message) = Inbound::parse(&fields) {
@@ -60,6 +69,7 @@ pub async fn inbound(
             moves: state.hasher.moves(&message.from),
             to: message.to,
             messaging_service: message.messaging_service_sid,
+            accounts: accounts.to_vec(),
             meaning,
             language: optout::language(&message.body),
         };

@@ -186,6 +186,10 @@ pub struct Setup {
     pub settings: Vec<(&'static str, &'static str)>,
     /// LivePerson accounts beside the sandbox's own.
     pub accounts: Vec<&'static str>,
+    /// What an account has of its own, as lines below its `[[account]]`.
+    pub own: Vec<(&'static str, String)>,
+    /// The sandbox's clock, where servers of the test share it.
+    pub world_clock: Option<WorldClock>,
     /// When it is, if not [`noon`].
     pub now: Option<DateTime<Utc>>,
     /// The service reaches its database over a [`Wire`].
@@ -262,7 +266,11 @@ impl TestApp {
         };
         let now = setup.now.unwrap_or_else(noon);
         let (clock, world_clock) = match setup.real_time {
-            None => (Clock::manual(now), WorldClock::manual(now)),
+            None => {
+                let world = setup.world_clock.clone();
+                let world = world.unwrap_or_else(|| WorldClock::manual(now));
+                (Clock::manual(now), world)
+            }
             Some(error) => (
                 Clock::of_database_on_a_wrong_machine(error),
                 WorldClock::real(),
@@ -452,10 +460,15 @@ impl TestApp {
         // The workers cannot know that the clock was moved by hand.
         sqlx::query("select pg_notify('unread_queue', queue) from unnest($1::text[]) as queue")
             .bind(
-                [jobs::names::SCAN, jobs::names::ADVANCE, jobs::names::UPKEEP]
-                    .into_iter()
-                    .chain(Channel::ALL.map(jobs::names::deliver_queue))
-                    .collect::<Vec<_>>(),
+                [
+                    jobs::names::SCAN,
+                    jobs::names::ADVANCE,
+                    jobs::names::HINT,
+                    jobs::names::UPKEEP,
+                ]
+                .into_iter()
+                .chain(Channel::ALL.map(jobs::names::deliver_queue))
+                .collect::<Vec<_>>(),
             )
             .execute(self.pool())
             .await
@@ -534,7 +547,7 @@ impl TestApp {
     /// The decision log of a conversation: `stage verdict reason`.
     pub async fn decisions(&self, conversation: &str) -> Vec<String> {
         sqlx::query_scalar(
-            "select stage || ' ' || verdict || ' ' || reason from decisions where conversation = $1 order by id",
+            "select stage || ' ' || verdict || ' ' || reason from decision_log where conversation = $1 order by id",
         )
         .bind(conversation)
         .fetch_all(self.pool())
@@ -715,9 +728,12 @@ fn accounts(
     }
     let entry = |id: &str| {
         let credentials = sandbox.world().credentials(id).unwrap();
+        let own = setup.own.iter().find(|(of, _)| *of == id);
         format!(
-            "[[account]]\nid = \"{id}\"\nbrand = \"Brand {id}\"\nclient_id = \"{}\"\nclient_secret = \"{}\"\n",
-            credentials.client_id, credentials.client_secret
+            "[[account]]\nid = \"{id}\"\nbrand = \"Brand {id}\"\nclient_id = \"{}\"\nclient_secret = \"{}\"\n{}\n",
+            credentials.client_id,
+            credentials.client_secret,
+            own.map_or("", |(_, lines)| lines)
         )
     };
     std::iter::once(ACCOUNT)

@@ -112,7 +112,7 @@ const GIVEN: [(&str, &[&str]); 5] = [
             LIVEPERSON,
             "TWILIO_AUTH_TOKEN, TWILIO_WEBHOOK_TOKENS",
             MAIL_EVENTS,
-            "UNREAD_BADGE_SECRET",
+            "UNREAD_BADGE_SECRET, UNREAD_HINT_SECRET",
         ],
     ),
     (
@@ -124,7 +124,7 @@ const GIVEN: [(&str, &[&str]); 5] = [
             CHANNELS,
             "TWILIO_WEBHOOK_TOKENS",
             MAIL_EVENTS,
-            "UNREAD_BADGE_SECRET, UNREAD_OIDC_CLIENT_SECRET",
+            "UNREAD_BADGE_SECRET, UNREAD_HINT_SECRET, UNREAD_OIDC_CLIENT_SECRET",
         ],
     ),
     (
@@ -242,7 +242,7 @@ fn each_pod_is_given_its_own_secrets_and_can_start_with_them() {
                     "UNREAD_MAIL_POSTMARK_LOGIN" => environment.insert(name, "us:0123456789abcdef"),
                     "TWILIO_API_SECRET" if !api_key => None,
                     "TWILIO_AUTH_TOKEN" if api_key && pod == "worker" => None,
-                    "UNREAD_JOURNAL_SECRET" => environment
+                    "UNREAD_JOURNAL_SECRET" | "UNREAD_HINT_SECRET" => environment
                         .insert(name, "whsec_YW4gYWdyZWVkIHNlY3JldCBvZiBzb21lIGxlbmd0aA=="),
                     _ => environment.insert(name, "0123456789abcdef0123456789abcdef"),
                 };

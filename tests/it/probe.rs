@@ -11,7 +11,7 @@ use unread::sandbox::ACCOUNT;
 use unread::sandbox::probe::{ProbeFault, ProbeMessage, SECRET};
 use unread::sandbox::world::CUSTOMER_CARE;
 
-use crate::harness::{Setup, TestApp, run_test_with};
+use crate::harness::{Setup, TestApp, account, run_test_with};
 
 fn setup() -> Setup {
     Setup {
@@ -143,17 +143,17 @@ async fn its_codes_suppress_an_address_or_pause_the_sender_with_their_remedy() {
 #[tokio::test]
 async fn doctor_tries_it_and_its_rate_and_label_are_its_own() {
     run_test_with(setup(), async |t| {
-        let adapter = t.context().channels.get(Probe).unwrap();
+        let adapter = t.context().channels.of(&account(), Probe).unwrap();
         assert_eq!(adapter.per_second(), Some(10_000.0));
         let checks = adapter.examine().await;
         assert_eq!(
             (checks[0].name, checks[0].health),
             ("endpoint", Health::Well)
         );
-        let lines = unread::doctor::of_channel(t.config(), Probe).await;
+        let lines = unread::doctor::of_channel(t.config(), &t.config().accounts[0], Probe).await;
         assert!(lines.iter().any(|line| line.check == "endpoint"));
         let boss = t.person(unread::domain::access::Role::Administrator).await;
-        let page = boss.get("/channels").await.text;
+        let page = boss.get("/connections").await.text;
         assert!(page.contains(Probe.names().label), "{page}");
         let said = unread::channel::codes::explain(Provider::Probe, "no answer");
         assert!(said.sentence.contains("nobody knows"));

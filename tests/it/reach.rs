@@ -28,8 +28,7 @@ fn id(n: usize) -> AccountId {
 fn policy(reach: Reach, usual: Option<&str>) -> Policy {
     Policy {
         reach,
-        accounts: (0..3).map(id).collect(),
-        usual_sender: usual.map(str::to_owned),
+        accounts: (0..3).map(|n| (id(n), usual.map(str::to_owned))).collect(),
     }
 }
 
@@ -40,6 +39,7 @@ fn answer(meaning: Meaning, sid: &str) -> InboundText {
         moves: Vec::new(),
         to: OURS.to_owned(),
         messaging_service: None,
+        accounts: (0..3).map(id).collect(),
         meaning,
         language: None,
     }

@@ -139,6 +139,10 @@ impl Client {
 }
 
 impl Adapter for Client {
+    fn connection(&self) -> String {
+        self.settings.url.authority().to_owned()
+    }
+
     fn usual_sender(&self) -> Option<String> {
         None
     }

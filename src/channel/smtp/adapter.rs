@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use chrono::TimeDelta;
 use futures_util::future::BoxFuture;
+use sha2::{Digest as _, Sha256};
 use url::Url;
 
 use super::oauth::{Reached, walk};
@@ -42,6 +43,21 @@ impl Configured for SmtpSettings {
 }
 
 impl Adapter for Pool {
+    fn connection(&self) -> String {
+        let SmtpSettings {
+            host, port, login, ..
+        } = self.settings();
+        match login {
+            // At some services the name is half of the key: it is told apart, and not shown.
+            Some(login) => {
+                let name = Sha256::digest(login.user.as_bytes());
+                let short = u32::from_be_bytes([name[0], name[1], name[2], name[3]]);
+                format!("{host}:{port}, login {short:08x}")
+            }
+            None => format!("{host}:{port}"),
+        }
+    }
+
     fn usual_sender(&self) -> Option<String> {
         Some(self.settings().from.address().to_owned())
     }

@@ -59,6 +59,10 @@ impl TwilioAccount {
 }
 
 impl Adapter for TwilioAccount {
+    fn connection(&self) -> String {
+        self.client.settings().account_sid.clone()
+    }
+
     fn usual_sender(&self) -> Option<String> {
         let sender = self.client.settings().sender.as_ref();
         sender.map(ToString::to_string)

@@ -40,8 +40,8 @@ impl WebhookFields {
 /// Checks signatures: with any of the tokens, for URLs below one public address.
 #[derive(Clone)]
 pub struct Verifier {
-    /// All of the one Twilio account that is configured, so none needs to be chosen by the `AccountSid` that a request claims:
-    /// whoever holds one of them may speak for the account.
+    /// All of one Twilio account: whoever holds one of them may speak for it. None is chosen by the `AccountSid` that a request claims;
+    /// whose tokens fit, from that account it is.
     tokens: Vec<Secret>,
     /// The forms in which the public address may have been signed: Twilio is not consistent about ports and credentials.
     bases: Vec<String>,

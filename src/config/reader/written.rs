@@ -4,7 +4,8 @@ use std::path::Path;
 
 use toml::Value;
 
-use super::{Noted, SettingsReader};
+use super::{ChannelsOf, Noted, SettingsReader};
+use crate::config::inherit;
 use crate::config::keys::{self, SettingKey};
 use crate::config::shown::{holds_private_key, other_setting, shown_path};
 use crate::config::source::{within_marks, without_mark};
@@ -25,6 +26,12 @@ impl SettingsReader<'_> {
     pub(super) fn given(&mut self, env: &str) -> Result<Option<WrittenSetting>, Noted> {
         let key = keys::find(env);
         self.asked.insert(key.env);
+        if self.reads_own(key) {
+            let own = self.given_for_account(key)?;
+            if own.is_some() || !self.inherits(env) {
+                return Ok(own);
+            }
+        }
         if self.account.in_environment || !key.is_of_account() {
             let value = self.variable(env);
             let path = if key.secret {
@@ -55,6 +62,56 @@ impl SettingsReader<'_> {
         self.value_or_mounted(key, &name, value, mounted)
     }
 
+    /// Whether the account that is being read may have this setting as its own.
+    pub(super) fn reads_own(&self, key: &SettingKey) -> bool {
+        matches!(self.channels, ChannelsOf::Account(_))
+            && inherit::SECTIONS.contains(&key.section())
+    }
+
+    fn inherits(&self, env: &str) -> bool {
+        match &self.channels {
+            ChannelsOf::Account(own) => inherit::inherits(env, own),
+            ChannelsOf::Installation => true,
+        }
+    }
+
+    /// What a person wrote for the current account alone.
+    pub(super) fn given_for_account(
+        &mut self,
+        key: &'static SettingKey,
+    ) -> Result<Option<WrittenSetting>, Noted> {
+        if self.account.in_environment {
+            let name = format!("{}{}", inherit::PREFIX, key.env);
+            let value = self.variable(&name);
+            let path = self
+                .variable(&format!("{name}_FILE"))
+                .filter(|_| key.secret);
+            if key.secret {
+                self.warn_of_marks(&name);
+            }
+            if let Some(given) =
+                self.value_or_mounted(key, &name, value.map(Value::String), path)?
+            {
+                return Ok(Some(given));
+            }
+        }
+        let Some(field) = key.field() else {
+            return Ok(None);
+        };
+        let table = self.account.table.get(key.section());
+        let table = table.and_then(Value::as_table);
+        let value = table.and_then(|table| table.get(field)).cloned();
+        let mounted = table.and_then(|table| table.get(&format!("{field}_file")));
+        let mounted = mounted.and_then(Value::as_str).map(str::to_owned);
+        let name = self.name_for_account(key);
+        self.value_or_mounted(key, &name, value, mounted)
+    }
+
+    /// What such a setting is called in the file.
+    pub(super) fn name_for_account(&self, key: &SettingKey) -> String {
+        format!("{} in {}", key.file.unwrap_or(key.env), self.account.place)
+    }
+
     /// An empty variable is one that nobody set: compose files and templates are full of them. Quotation marks around a whole
     /// value are not part of it, which a secret does not tell: that is warned of.
     pub fn variable(&self, name: &str) -> Option<String> {
@@ -63,7 +120,8 @@ impl SettingsReader<'_> {
         if bare.trim().is_empty() {
             return None;
         }
-        let is_secret = keys::all().any(|key| key.secret && key.env == name);
+        let env = name.strip_prefix(inherit::PREFIX).unwrap_or(name);
+        let is_secret = keys::all().any(|key| key.secret && key.env == env);
         Some(if is_secret { value } else { bare }.to_owned())
     }
 

@@ -245,7 +245,7 @@ async fn answer_of(
         skill: conversation.and_then(|c| c.skill_name.as_deref()),
         suppression: suppression.map(|row| (row.reason, row.created_at)),
         obstacle: reminder.and_then(obstacle),
-        set_up: channel.is_none_or(|channel| ctx.has(channel)),
+        set_up: channel.is_none_or(|channel| ctx.has(account, channel)),
     });
     let nothing = matches!(event, HeadlineEvent::Nothing);
     let rule = match (skill, headline.when) {

@@ -27,7 +27,7 @@ impl Installation<'_> {
         for account in &self.config.accounts {
             let channels: Vec<Channel> = Channel::ALL
                 .into_iter()
-                .filter(|channel| self.ctx.has(*channel))
+                .filter(|channel| self.ctx.has(&account.id, *channel))
                 .collect();
             for channel in db::live::waiting(&self.ctx.pool, &account.id, &channels).await? {
                 let refusals = self.try_by_setting(account, channel, clock, first).await?;

@@ -15,8 +15,8 @@ use crate::liveperson::MAX_IDS;
 pub(super) async fn lookups(ctx: &Context, lost: LostPeriod) -> Result<Vec<LookUp>, ControlError> {
     let mut found = Vec::new();
     for channel in Channel::ALL {
-        let adapter = ctx.channels.get(channel);
-        if adapter.is_some_and(|adapter| adapter.finder().is_some()) {
+        let mut adapters = ctx.channels.all(channel);
+        if adapters.any(|adapter| adapter.finder().is_some()) {
             found.extend(lookups_on(ctx, channel, lost).await?);
         }
     }
@@ -39,6 +39,10 @@ async fn lookups_on(
         let Some(account) = ctx.accounts.get(&account) else {
             continue;
         };
+        let adapter = ctx.channels.of(&account.id, channel);
+        if adapter.is_none_or(|adapter| adapter.finder().is_none()) {
+            continue;
+        }
         for part in reminders.chunks(MAX_IDS) {
             let ids: HashSet<String> = part.iter().map(|r| r.conversation.clone()).collect();
             let ids: Vec<String> = ids.into_iter().collect();

@@ -63,7 +63,10 @@ impl ContradictionView {
 pub fn around(config: &Config, account: Option<&AccountId>) -> RuleSurroundings {
     RuleSurroundings {
         zone: config.time_zone_of(account),
-        sender: config.channels.sender_of_mail(),
+        sender: match account {
+            Some(account) => config.channels_of(account).sender_of_mail(),
+            None => config.usual_channels().sender_of_mail(),
+        },
     }
 }
 
@@ -103,7 +106,7 @@ pub async fn of_key(
         (None, Some(_)) => "published",
         (None, None) => "fallback",
     };
-    let (_, settings) = starting_point(&view, &config.channels.channels());
+    let (_, settings) = starting_point(&view, &config.channels_of(&key.account).channels());
     let around = around(config, Some(&key.account));
     let contradictions = of_settings(pool, texts, &around, &settings, now).await?;
     Ok(RuleContradictions { of, contradictions })

@@ -147,7 +147,7 @@ impl Pipeline {
             let (channel, of) = (admitted.owed.channel, admitted.turn.clone());
             let name = admitted.sender.clone();
             let way = match &of {
-                Some(of) => Some((of, send::open(&self.ctx, channel).await)),
+                Some(of) => Some((of, send::open(&self.ctx, &job.account, channel).await)),
                 None => None,
             };
             let prepared = lane.prepare.ask(*admitted).await?;

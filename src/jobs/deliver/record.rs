@@ -8,7 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::prepare::Dispatch;
 use super::{BatchFailed, refusals};
-use crate::channel::codes;
+use crate::channel::{self, codes};
 use crate::clock::Backoff;
 use crate::db;
 use crate::db::circuits::Proof;
@@ -150,12 +150,13 @@ async fn write(ctx: &Context, done: &[FinishedAttempt]) -> anyhow::Result<()> {
     }
     for FinishedAttempt { dispatch, outcome } in done {
         if let Some(pause) = outcome.throttled() {
-            let provider = dispatch.owed.channel.provider();
+            let (account, channel) = (&dispatch.owed.account, dispatch.owed.channel);
             tracing::warn!(
-                %provider,
+                provider = %channel.provider(),
                 "The provider asks us to slow down: no process sends for {pause:?}"
             );
-            db::limits::hold(&mut *tx, provider.as_str(), pause).await?;
+            let key = ctx.channels.pause_key(account, channel);
+            db::limits::hold(&mut *tx, &key, pause).await?;
         }
     }
     let deliveries = page
@@ -289,8 +290,7 @@ impl<'a> Consequences<'a> {
             .filter(|(_, id, _)| *id == owed.id)
             .map(|(_, _, at)| *at);
         self.recorded.push(recorded(
-            owed.id,
-            dispatch.attempt,
+            (owed.id, dispatch.attempt, owed.channel),
             outcome,
             next,
             at,
@@ -302,8 +302,7 @@ impl<'a> Consequences<'a> {
 
 /// The row that an outcome and what follows from it leave in the ledger.
 pub(in crate::jobs) fn recorded(
-    reminder: ReminderId,
-    attempt: i64,
+    (reminder, attempt, channel): (ReminderId, i64, Channel),
     outcome: &Outcome,
     next: &AfterAttempt,
     again_at: Option<DateTime<Utc>>,
@@ -359,6 +358,9 @@ pub(in crate::jobs) fn recorded(
         outcome: outcome.kind(),
         reason,
         code,
+        reported_as: provider_id
+            .clone()
+            .filter(|_| channel::profile(channel.provider()).reports),
         provider_id,
         state,
         next_at,

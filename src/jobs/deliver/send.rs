@@ -10,9 +10,9 @@ use super::recheck::Recheck;
 use super::record::UNMADE_PAUSE;
 use super::sender::{NoTurn, Sender, TurnBatcher, wait_for_turn};
 use crate::channel::adapter::{self, OutgoingMessage, SendGate};
-use crate::channel::render::{Rendered, TemplateError, Vars};
+use crate::channel::render::{self, Rendered, TemplateError, Vars};
 use crate::domain::channel::WayOut;
-use crate::domain::ids::Channel;
+use crate::domain::ids::{AccountId, Channel};
 use crate::domain::outcome::{Outcome, Refusal, Retryable, UNWRITTEN};
 use crate::jobs::context::Context;
 use crate::jobs::{report, way_out};
@@ -22,8 +22,8 @@ use crate::jobs::{report, way_out};
 pub type ProviderRoute = Result<Box<dyn adapter::PreparedSend>, Outcome>;
 
 /// Connects and logs in, where that is a step of its own.
-pub async fn open(ctx: &Context, channel: Channel) -> ProviderRoute {
-    match ctx.channels.get(channel) {
+pub async fn open(ctx: &Context, account: &AccountId, channel: Channel) -> ProviderRoute {
+    match ctx.channels.of(account, channel) {
         Some(adapter) => adapter.open().await,
         None => Err(adapter::not_configured()),
     }
@@ -156,7 +156,8 @@ async fn render(
         link: ctx.link("r", &owed.token),
         unsubscribe_link,
     };
-    let chosen = dispatch.rule.settings.channels[owed.channel].template_for(language);
+    let own = &dispatch.rule.settings.channels[owed.channel];
+    let chosen = render::own_text(own, language);
     let (tag, template) = chosen.unzip();
     ctx.texts
         .render(owed.channel, template, tag.or(language), vars)

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::BatchFailed;
 use crate::batch::Batcher;
 use crate::db;
-use crate::domain::ids::{Channel, Provider};
+use crate::domain::ids::{AccountId, Channel, Provider};
 use crate::jobs::context::Context;
 
 /// A turn that comes later than this is not waited for: what is known about the consumer would be old by then.
@@ -26,6 +26,8 @@ const OVERSLEPT: Duration = Duration::from_millis(200);
 pub struct Sender {
     /// As the limit's row names it.
     pub key: String,
+    /// The row by which the provider has this and other senders wait.
+    pub pause_key: String,
     pub channel: Channel,
     /// `None`: as fast as we can.
     pub per_second: Option<f64>,
@@ -62,14 +64,20 @@ pub fn key(channel: Channel, sender: &str) -> String {
 }
 
 impl SenderRegistry {
-    pub fn of(&self, ctx: &Context, channel: Channel, sender: &str) -> Arc<Sender> {
+    pub fn of(
+        &self,
+        ctx: &Context,
+        (account, channel): (&AccountId, Channel),
+        sender: &str,
+    ) -> Arc<Sender> {
         let key = key(channel, sender);
         let mut senders = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let known = senders.entry(key).or_insert_with_key(|key| {
             Arc::new(Sender {
                 key: key.clone(),
+                pause_key: ctx.channels.pause_key(account, channel),
                 channel,
-                per_second: ctx.rate(channel),
+                per_second: ctx.rate(account, channel),
                 lined_up: AtomicBool::new(false),
             })
         });
@@ -111,7 +119,7 @@ async fn reserve(
     let mut found = HashMap::new();
     for (key, (sender, count)) in counts {
         let now = Instant::now();
-        let limit = (sender.provider().as_str(), key);
+        let limit = (sender.pause_key.as_str(), key);
         let reserved = match sender.per_second {
             None => db::limits::held(&ctx.pool, &[limit.0, limit.1])
                 .await

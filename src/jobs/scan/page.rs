@@ -133,9 +133,10 @@ fn readings(
     existing: &HashMap<String, Vec<ExistingReminder>>,
     now: DateTime<Utc>,
 ) -> Vec<ReadRecord> {
+    let installation = ctx.installation_of(&account.id);
     let read = |record: &&Record| {
         let existing = existing.get(&record.id).map_or(&[][..], Vec::as_slice);
-        read(account, &ctx.installation, rules, record, existing, now)
+        read(account, installation, rules, record, existing, now)
     };
     records.iter().map(read).collect()
 }

@@ -86,7 +86,8 @@ async fn forecast_live(
     })?;
     let change = match wish.change {
         Some(change) => {
-            let (texts, channels) = (&state.context.texts, &state.context.installation.channels);
+            let texts = &state.context.texts;
+            let channels = &state.context.installation_of(&key.account).channels;
             let settings = rules::checked(texts, channels, change.settings).await?;
             Some((change.enabled, settings))
         }

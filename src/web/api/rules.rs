@@ -251,7 +251,7 @@ async fn save_draft(
         settings: written.settings,
     };
     let senders = AllowedSenders::of(&state.context, &accounts).await?;
-    let channels = state.config.channels.channels();
+    let channels = state.config.channels_of(&key.account).channels();
     let with = (&state.context.texts, &senders, channels.as_slice());
     let by = by(&caller, &state);
     let view = rules::save_draft(&state.pool, with, &key, seen, change, by).await?;
@@ -385,7 +385,10 @@ async fn check_rule(
     let around = rules::around(&state.config, account.as_deref());
     let senders = AllowedSenders::of(&state.context, &accounts).await?;
     let with = (&state.pool, &state.context.texts, &senders);
-    let channels = state.config.channels.channels();
+    let channels = match account.as_deref() {
+        Some(account) => state.config.channels_of(account).channels(),
+        None => state.config.channels_anywhere(),
+    };
     let of = (channels.as_slice(), place.as_str());
     let written = (given.enabled, given.settings);
     let checked = rules::check(with, &around, of, written, state.clock.now()).await?;

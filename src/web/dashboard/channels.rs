@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::labels::{self, Moment};
 use super::{PageError, PageFrame};
 use crate::channel;
+use crate::channel::adapter::Adapter;
 use crate::control;
 use crate::control::ControlError;
 use crate::control::effect::{OfRule, OfStep, ReturnOutcome};
@@ -19,22 +20,22 @@ use crate::control::overview::{ScanRound, ScanView};
 use crate::control::senders::CircuitView;
 use crate::domain::access::Permission;
 use crate::domain::effect::Estimate;
-use crate::domain::ids::Channel;
+use crate::domain::ids::{AccountId, Channel};
 use crate::domain::round;
 use crate::jobs::context::ACCOUNT_DEFAULT;
 use crate::web::AppState;
 use crate::web::access::RouteTable;
 
 pub fn add(table: &mut RouteTable) {
-    table.page(Permission::View, "/channels", channels);
-    table.form(Permission::Operate, "/channels/probe", probe);
-    table.form(Permission::Operate, "/channels/close", close);
-    table.page(Permission::View, "/effect", effect);
+    table.page(Permission::View, "/connections", channels);
+    table.form(Permission::Operate, "/connections/probe", probe);
+    table.form(Permission::Operate, "/connections/close", close);
+    table.page(Permission::View, "/results", effect);
 }
 
 #[derive(Serialize)]
 struct ChannelsPage<'a> {
-    senders: [ChannelCard; Channel::ALL.len()],
+    senders: Vec<ChannelCard>,
     paused: Vec<PausedCard<'a>>,
     several: bool,
     set_up: bool,
@@ -51,6 +52,7 @@ struct PassesRow {
     full_pass_time: Option<Moment>,
     recent_pass_time: Option<Moment>,
     distrusted_time: Option<Moment>,
+    badge_check_time: Option<Moment>,
     whole_calls: String,
     takes: String,
 }
@@ -63,6 +65,7 @@ impl PassesRow {
             full_pass_time: time(passes.full_pass_at),
             recent_pass_time: time(passes.recent_pass_at),
             distrusted_time: time(passes.filter_distrusted_at),
+            badge_check_time: time(passes.badge_check_at),
             whole_calls: format!("{:.0}", passes.full_pass_calls),
             takes: round::duration(passes.seconds),
             passes,
@@ -73,6 +76,8 @@ impl PassesRow {
 #[derive(Serialize)]
 struct ChannelCard {
     name: &'static str,
+    /// Whose it is, where not all brands send with the same.
+    brands: String,
     on: bool,
     sender: Option<String>,
     through: &'static str,
@@ -108,18 +113,10 @@ async fn channels(page: PageFrame, Shared(state): Shared<AppState>) -> Result<Re
     let scans = control::overview::scans(&state.pool, &page.accounts).await?;
     let passes = control::overview::passes(&state.context, &page.accounts, now).await?;
     let may = page.caller.may(Permission::Operate);
-    let senders = Channel::ALL.map(|channel| {
-        let profile = channel::profile(channel.provider());
-        let usual = state.context.usual_sender(channel);
-        ChannelCard {
-            name: labels::channel(channel),
-            on: state.context.has(channel),
-            sender: usual.filter(|sender| sender != ACCOUNT_DEFAULT),
-            through: profile.name,
-            paused: paused.iter().any(|p| p.channel == channel),
-            fix: format!("Your server administrator sets {}.", profile.set_up_by),
-        }
-    });
+    let senders = Channel::ALL
+        .into_iter()
+        .flat_map(|channel| cards_of(&state, accounts, channel, &paused))
+        .collect();
     let cards = paused.iter().map(|circuit| PausedCard {
         circuit,
         channel_name: labels::channel(circuit.channel),
@@ -149,6 +146,65 @@ async fn channels(page: PageFrame, Shared(state): Shared<AppState>) -> Result<Re
             .collect(),
     };
     Ok(page.render("channels.hbs", "Connections", values))
+}
+
+/// A channel's card for what the brands share, and one for each brand that has its own.
+fn cards_of(
+    state: &AppState,
+    accounts: &[AccountId],
+    channel: Channel,
+    paused: &[CircuitView],
+) -> Vec<ChannelCard> {
+    let channels = &state.context.channels;
+    let (own, sharing): (Vec<&AccountId>, Vec<&AccountId>) = accounts
+        .iter()
+        .partition(|account| channels.has_own(account, channel));
+    let brands = |of: &[&AccountId]| {
+        let names: Vec<String> = of.iter().map(|account| state.brand_of(account)).collect();
+        if own.is_empty() {
+            String::new()
+        } else {
+            names.join(", ")
+        }
+    };
+    let mut groups: Vec<Vec<&AccountId>> = own.iter().map(|account| vec![*account]).collect();
+    if !sharing.is_empty() {
+        groups.insert(0, sharing);
+    }
+    let card = |of: &Vec<&AccountId>| {
+        let account = of.first()?;
+        Some(ChannelCard {
+            brands: brands(of),
+            ..card_of(state, account, channel, paused)
+        })
+    };
+    groups.iter().filter_map(card).collect()
+}
+
+fn card_of(
+    state: &AppState,
+    account: &AccountId,
+    channel: Channel,
+    paused: &[CircuitView],
+) -> ChannelCard {
+    let channels = &state.context.channels;
+    let profile = channel::profile(channel.provider());
+    let usual = state.context.usual_sender(account, channel);
+    let connection = |adapter: &dyn Adapter| adapter.connection();
+    let present = channels.of(account, channel).map(connection);
+    let is_its = |pause: &&CircuitView| {
+        let paused = channels.of_key(account, channel, &pause.sender);
+        pause.channel == channel && paused.map(connection) == present
+    };
+    ChannelCard {
+        name: labels::channel(channel),
+        brands: String::new(),
+        on: present.is_some(),
+        sender: usual.filter(|sender| sender != ACCOUNT_DEFAULT),
+        through: profile.name,
+        paused: paused.iter().any(|pause| is_its(&pause)),
+        fix: format!("Your server administrator sets {}.", profile.set_up_by),
+    }
 }
 
 fn seconds(ms: i64) -> String {
@@ -199,8 +255,10 @@ async fn told(
     said: &str,
 ) -> Result<Response, PageError> {
     match done {
-        Ok(()) => page.done("/channels", said).await,
-        Err(ControlError::NotFound(_)) => page.done("/channels", "It was no longer paused.").await,
+        Ok(()) => page.done("/connections", said).await,
+        Err(ControlError::NotFound(_)) => {
+            page.done("/connections", "It was no longer paused.").await
+        }
         Err(error) => Err(error.into()),
     }
 }

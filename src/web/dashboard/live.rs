@@ -77,7 +77,10 @@ async fn channels(page: &PageFrame, state: &AppState) -> Result<Vec<Value>, Cont
     let now = state.clock.now();
     let mut channels = Vec::new();
     for id in page.accounts.each() {
-        for channel in Channel::ALL.into_iter().filter(|c| state.context.has(*c)) {
+        for channel in Channel::ALL
+            .into_iter()
+            .filter(|c| state.context.has(&id, *c))
+        {
             let live = db::live::find(&state.pool, &id, channel).await?;
             let back = db::live::taken_back(&state.pool, &id, channel).await?;
             channels.push(json!({
@@ -178,8 +181,8 @@ fn by_the_scans(standing: &LiveStatus) -> String {
 fn refusal(refusal: &LiveRefusal) -> Value {
     let way = match refusal.what {
         "test" => Some(("/rules", "Go to rules")),
-        "liveperson" => Some(("/channels#scans", "View connection")),
-        "channel" => Some(("/channels", "View sender")),
+        "liveperson" => Some(("/connections#scans", "View connection")),
+        "channel" => Some(("/connections", "View sender")),
         _ => None,
     };
     json!({

@@ -191,10 +191,10 @@ pub fn serve(
     let stop = CancellationToken::new();
     let inner = Inner {
         faults: TwilioFaults::new(options.seed),
+        store: Mutex::new(Store::of(&options.account_sid)),
         options,
         outbox,
         clock,
-        store: Mutex::default(),
         inbound_url: Mutex::default(),
         client: http::client("TwilioProxy/1.1").map_err(io::Error::other)?,
         stop: stop.clone(),

@@ -119,6 +119,8 @@ impl Filter {
 
 #[derive(Default)]
 pub struct Store {
+    /// The last digits of the account's own name, so that no two accounts have a message of one name.
+    account: u32,
     /// By creation.
     records: BTreeMap<u64, Record>,
     places: HashMap<String, u64>,
@@ -130,10 +132,19 @@ pub struct Store {
 }
 
 impl Store {
+    pub fn of(account_sid: &str) -> Self {
+        let digits = account_sid.get(account_sid.len().saturating_sub(8)..);
+        let account = digits.and_then(|digits| u32::from_str_radix(digits, 16).ok());
+        Self {
+            account: account.unwrap_or_default(),
+            ..Self::default()
+        }
+    }
+
     /// A sid nobody has.
     pub fn next_sid(&mut self) -> String {
         self.next += 1;
-        format!("SM{:032x}", self.next)
+        format!("SM{:08x}{:024x}", self.account, self.next)
     }
 
     pub fn insert(&mut self, record: Record) {

@@ -147,7 +147,12 @@ impl BatchState {
         };
         let steps = others().filter(|other| is_of_episode(&other.reminder, owed));
         let steps: Vec<DoneStep> = steps
-            .map(|other| other.reminder.of_step.done(&ctx.installation.waits, now))
+            .map(|other| {
+                other
+                    .reminder
+                    .of_step
+                    .done(&ctx.installation_of(&owed.account).waits, now)
+            })
             .collect();
         let mut consumer: Vec<Earlier> = others()
             .filter(|other| other.is_to(candidate))

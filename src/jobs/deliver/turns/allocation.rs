@@ -41,9 +41,9 @@ impl TurnRound<'_> {
             given_back,
         }: SenderDemand,
     ) -> anyhow::Result<Vec<Admitted>> {
-        let sender = self.senders.of(self.ctx, channel, name);
+        let sender = self.senders.of(self.ctx, (&self.account.id, channel), name);
         waiting.sort_by_key(|o| (!o.lined_up, o.due_at, o.id));
-        let limit = (sender.provider().as_str(), &*sender.key);
+        let limit = (sender.pause_key.as_str(), &*sender.key);
         let ahead = db::limits::ahead(&mut *tx, limit, &self.account.id).await?;
         let admit = |owed: DueReminder| Admitted {
             turn: Some(sender.clone()),
@@ -104,7 +104,8 @@ struct TurnAllocation<'a> {
 impl TurnAllocation<'_> {
     /// How many more may be on their way.
     fn room(&self) -> usize {
-        let adapter = self.round.ctx.channels.get(self.sender.channel);
+        let TurnRound { ctx, account, .. } = self.round;
+        let adapter = ctx.channels.of(&account.id, self.sender.channel);
         adapter.map_or(usize::MAX, |adapter| adapter.room(ON_THEIR_WAY))
     }
 

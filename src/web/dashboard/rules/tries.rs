@@ -5,7 +5,7 @@ use axum::response::Response;
 use serde_json::{Value, json};
 
 use super::editor::{EditorView, editor};
-use super::form::FormFields;
+use super::form::{FormFields, OpenLanguages};
 use super::preview::For;
 use super::{by, forecast_view};
 use crate::control::rules::{self, RuleView};
@@ -13,7 +13,7 @@ use crate::control::senders::AllowedSenders;
 use crate::control::test_send::{self, EnteredCode, TestRequest};
 use crate::control::{ControlError, forecast, texts};
 use crate::domain::access::Permission;
-use crate::domain::ids::Channel;
+use crate::domain::ids::{AccountId, Channel};
 use crate::domain::rule::RuleKey;
 use crate::web::AppState;
 use crate::web::dashboard::{PageError, PageFrame};
@@ -28,7 +28,9 @@ fn shown(
 ) -> EditorView {
     EditorView {
         written: Some(written),
+        languages: OpenLanguages::of(fields),
         test_to: fields.one("test_to").to_owned(),
+        test_language: fields.one("test_language").to_owned(),
         test_channel: fields.one("test_channel").parse().ok(),
         whom: Some(For::written(state, &view.account, fields)),
         ..EditorView::default()
@@ -36,9 +38,10 @@ fn shown(
 }
 
 /// Over which channel a test goes: the one that was chosen, or else the first that there is.
-fn test_channel(state: &AppState, fields: &FormFields) -> Channel {
+fn test_channel(state: &AppState, account: &AccountId, fields: &FormFields) -> Channel {
     let chosen = fields.one("test_channel").parse().ok();
-    let first = || state.context.installation.channels.first().copied();
+    let channels = &state.context.installation_of(account).channels;
+    let first = || channels.first().copied();
     chosen.or_else(first).unwrap_or(Channel::ALL[0])
 }
 
@@ -50,14 +53,14 @@ pub async fn test(
     fields: &FormFields,
 ) -> Result<Response, PageError> {
     let account = page.accounts.named(view.account.as_str())?;
-    let channels = &state.context.installation.channels;
+    let channels = &state.context.installation_of(&view.account).channels;
     let sent = match rules::checked(&state.context.texts, channels, written.1.clone()).await {
         Err(error) => Err(error),
         Ok(settings) => {
             let language = fields.one("test_language");
             let wish = TestRequest {
                 account: &account,
-                channel: test_channel(state, fields),
+                channel: test_channel(state, &view.account, fields),
                 settings: &settings,
                 senders: &AllowedSenders::of(&state.context, &page.accounts).await?,
                 language: Some(language).filter(|word| !word.is_empty()),
@@ -109,7 +112,7 @@ pub async fn verify(
     let account = page.accounts.named(view.account.as_str())?;
     let entered = EnteredCode {
         account: &account,
-        channel: test_channel(state, fields),
+        channel: test_channel(state, &view.account, fields),
         to: fields.one("test_to"),
         code: fields.one("test_code"),
     };
@@ -149,7 +152,7 @@ pub async fn effect(
     let mut shown = shown(state, view, written, fields);
     match rules::checked(
         &state.context.texts,
-        &state.context.installation.channels,
+        &state.context.installation_of(&view.account).channels,
         given,
     )
     .await
@@ -181,7 +184,7 @@ pub async fn fill(
     let mut shown = shown(state, view, written, fields);
     id.clone_into(&mut shown.conversation);
     // Any: what differs by channel is whose first name is known.
-    let channel = test_channel(state, fields);
+    let channel = test_channel(state, &view.account, fields);
     let account = page.accounts.named(view.account.as_str())?;
     match texts::of_conversation(&state.context, &account, channel, id).await {
         Ok(reader) => shown.whom = Some(For::conversation(state, &view.account, reader)),
