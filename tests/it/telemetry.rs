@@ -216,7 +216,7 @@ async fn a_reminder_s_message_belongs_to_the_trace_of_the_scan_that_found_its_co
     assert!(looked_again, "{trace} is in none of {scans:#?}");
     // Whatever job says something says its trace as well.
     let log = process.log();
-    let of_jobs = log.lines().filter(|line| line.contains("\"queue\""));
+    let of_jobs = log.lines().filter(|line| line.contains("\"name\":\"job\""));
     assert!(of_jobs.clone().count() > 0, "{log}");
     for line in of_jobs {
         assert!(line.contains("\"trace_id\""), "{line}");
