@@ -94,7 +94,7 @@ async fn why_liveperson_is_not_reached_is_told_apart() {
     let (silent, _kept) = silent_port();
     let cases = [
         (
-            "http://liveperson.invalid".to_owned(),
+            "https://liveperson.invalid".to_owned(),
             "the host name is unknown",
         ),
         (
@@ -123,7 +123,7 @@ async fn why_the_mail_server_is_not_reached_is_told_apart() {
     let (implicit, starttls) = (expired(Before::Nothing).await, expired(Before::Mail).await);
     let closed = dead_port();
     let cases = [
-        ("mail.invalid", 25, "none", "the host name is unknown"),
+        ("mail.invalid", 465, "implicit", "the host name is unknown"),
         ("127.0.0.1", closed, "none", "the port is closed"),
         (
             "localhost",

@@ -7,7 +7,7 @@ pub const PROCESS: &[SettingKey] = &[
     SettingKey { env: "UNREAD_CONFIG", file: None, default: None, secret: false, about:
         "Path of the TOML file; `--config` comes first. Left out: `unread.toml` in the working folder, if there is one." },
     secret("DATABASE_URL", "database_url",
-        "PostgreSQL to use, `postgres://user:password@host/name`. Left out, `run` and `demo` start a PostgreSQL of their own, and commands work on that of `run`; roles in processes of their own need it."),
+        "PostgreSQL to use, `postgres://user:password@host/name`; of several hosts (`one,two:5433`) the one that takes changes. Left out, `run` and `demo` start a PostgreSQL of their own, and commands work on that of `run`; roles in processes of their own need it."),
     preset("UNREAD_DATABASE_CONNECTIONS", "database_connections", "20",
         "Connections to PostgreSQL that one process may hold. A process with the web role keeps three of them open."),
     key("UNREAD_DATABASE_CONNECTIONS_IN_ALL", "database_connections_in_all",

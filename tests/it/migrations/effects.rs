@@ -156,7 +156,7 @@ async fn what_a_migration_must_not_do_is_found_by_doing_it() {
          create trigger t after insert on small for each row execute function f()",
         "alter domain kind drop constraint known; alter domain kind add constraint known check (value in ('a', 'b')) not valid",
         "update instance set value = value where key = 'schema_compatible_from'",
-        "create view both as select * from small",
+        "create view all_of_it as select * from small",
         "-- no-transaction\n-- Why.\ncreate index concurrently if not exists small_at on small (at);\n",
     ];
     for sql in adds {
