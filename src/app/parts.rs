@@ -154,7 +154,7 @@ fn opt_outs(config: &Config, context: &Context) -> control::opt_outs::Policy {
     let accounts = config.accounts.iter().map(|account| account.id.clone());
     control::opt_outs::Policy {
         reach: config.web.opt_out_reach,
-        accounts: accounts.map(|id| (id.clone(), usual(&id))).collect(),
+        usual_senders: accounts.map(|id| (id.clone(), usual(&id))).collect(),
     }
 }
 

@@ -243,9 +243,9 @@ fn read_all(r: &mut SettingsReader, role: ProcessRole) -> Result<Config, Noted> 
     // What cannot be read is a problem already.
     let dashboard = web.as_ref().is_ok_and(|web| web.dashboard);
     let uses = channel::Use::of(role, dashboard);
-    let channels = channel::read(r, uses);
     let accounts = account::read(r, role, uses);
     let liveperson = read_liveperson(r);
+    let channels = channel::read(r, uses, role);
     let sso = sso::read(r);
     let worker = read_worker(r);
     let live = r.setting("UNREAD_LIVE", parse::flag);
@@ -281,9 +281,6 @@ fn read_all(r: &mut SettingsReader, role: ProcessRole) -> Result<Config, Noted> 
         log: log?,
         warnings: Vec::new(),
     };
-    if role.needs_channel() && config.channels_anywhere().is_empty() {
-        return Err(channel::none_configured(r));
-    }
     let serves = matches!(role, ProcessRole::Run | ProcessRole::Web) && config.web.dashboard;
     if serves && !config.web.passwords && config.sso.is_none() {
         let name = r.name_of("UNREAD_PASSWORDS");
