@@ -20,6 +20,7 @@ pub mod forecast;
 pub mod heartbeat;
 pub mod holds;
 pub mod idempotency;
+pub mod incidents;
 pub mod instance;
 pub mod journal;
 pub mod known;

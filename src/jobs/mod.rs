@@ -9,6 +9,7 @@ pub mod contradictions;
 pub mod deliver;
 pub mod forecast;
 pub mod heartbeat;
+pub mod incidents;
 pub mod journal;
 pub mod names;
 pub mod rate_limiter;
@@ -20,6 +21,8 @@ pub mod scan;
 pub mod settle;
 pub mod skills;
 pub mod sweep;
+pub mod tell;
 pub mod way_out;
+pub mod week;
 
 pub use unread_queue as queue;

@@ -66,7 +66,8 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("version", &["db"]),
     ("db", &["domain", "hashing"]),
     // What outlives the database: files and posts, no SQL.
-    ("journal", &["domain", "secret"]),
+    ("journal", &["domain", "secret", "signed_post"]),
+    ("signed_post", &["secret"]),
     // The outside world. The adapters do not know each other, the database or the queue.
     ("liveperson", &["clock", "domain", "secret"]),
     ("channel", &["clock", "domain", "secret"]),
@@ -87,6 +88,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "liveperson",
             "metrics",
             "secret",
+            "signed_post",
             "standstill",
         ],
     ),
