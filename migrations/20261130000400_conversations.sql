@@ -86,6 +86,7 @@ create table scans (
     undecided     integer not null default 0,
     unreadable    integer not null default 0,
     error         text,
+    recent_error  text,
     primary key (account, skill)
 );
 comment on column scans.lane is 'which of the account''s scans is at work on it; null: none';
@@ -93,6 +94,7 @@ comment on column scans.alone is 'LivePerson refused a question because of this 
 comment on column scans.started_at is 'when the last full pass began';
 comment on column scans.full_at is 'when the last full pass that succeeded began';
 comment on column scans.recent_at is 'when the last recent pass that succeeded began';
+comment on column scans.error is 'why the last full pass ended early; recent_error: why the last recent one did';
 comment on column scans.deep_at is 'when the last look at the windows of time before the usual one began';
 comment on column scans.calls is 'calls to LivePerson that the last full pass cost; those of a set are shared equally among its skills';
 
@@ -104,9 +106,36 @@ create table recent_passes (
     met           integer not null default 0,
     changed       integer not null default 0,
     missed        bigint not null default 0,
-    distrusted_at timestamptz
+    distrusted_at timestamptz,
+    badges_at     timestamptz,
+    badge_calls   integer not null default 0,
+    badge_asked   integer not null default 0,
+    badge_changed integer not null default 0
 );
 comment on column recent_passes.met is 'conversations that LivePerson listed as updated';
 comment on column recent_passes.changed is 'of these: conversations of which something was new';
 comment on column recent_passes.missed is 'agent messages, ever, that a full pass found and a recent pass should have';
 comment on column recent_passes.distrusted_at is 'when a full pass last found one; for a day from then on there are full passes only';
+comment on column recent_passes.badges_at is
+    'when open badges were last asked about by id; with the calls, the conversations, and those of which something was new';
+
+-- Hints that were taken within the last minutes: none is taken twice.
+create table hints (
+    account text not null references accounts on delete cascade,
+    id_hash bytea not null,
+    at      timestamptz not null,
+    primary key (account, id_hash)
+);
+comment on column hints.id_hash is 'SHA-256 of the id that its sender gave it';
+create index hints_at on hints (at);
+
+-- Unread conversations whose badge a page has open or has asked for a moment ago.
+create table open_badges (
+    account      text not null references accounts on delete cascade,
+    conversation text not null,
+    shown_at     timestamptz not null,
+    checked_at   timestamptz,
+    primary key (account, conversation),
+    foreign key (account, conversation) references conversations on delete cascade
+) with (fillfactor = 70);
+comment on column open_badges.checked_at is 'when LivePerson was last asked about it by id';

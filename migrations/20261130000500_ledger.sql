@@ -1,8 +1,10 @@
 -- The ledger: one row per reminder owed. The unique key is promise 2 (never twice). Of each conversation only the next step is owed, over all
 -- channels: one row at most has a next_at.
 --
--- Sending a reminder changes its row twice: when the attempt begins and when it has ended. The first of these touches no index (HOT), the
--- second touches few. fillfactor leaves room in each page for the second version of its rows.
+-- Sending a reminder changes its row twice: when the attempt begins and when it has ended. Neither touches an index (HOT): what changes on the
+-- way, state and next_at, is in none. What waits is found in `pending`, what ended badly in `unsuccessful`. fillfactor leaves room in each
+-- page for the second version of its rows. What changes stands together, last: the WAL holds a new version from its first changed byte to its
+-- last.
 create table reminders (
     id             bigint generated always as identity primary key,
     account        text not null,
@@ -11,22 +13,23 @@ create table reminders (
     step           smallint not null check (step > 0),
     channel        channel not null,
     skill          bigint not null,
-    state          text not null default 'scheduled' check (state in
-                     ('scheduled', 'sending', 'sent', 'delivered', 'undelivered', 'cancelled', 'expired', 'failed', 'unknown')),
-    -- A state in which nothing is over yet is listed as `scheduled`, so that beginning an attempt leaves the index alone.
-    listed_as      text generated always as (case when state = 'sending' then 'scheduled' else state end) stored,
-    reason         text,
     episode_since  timestamptz not null,
     due_at         timestamptz not null,
     deadline       timestamptz not null,
     latest_at      timestamptz,
     time_zone      text,
     zone_source    text check (zone_source in ('liveperson', 'number', 'rule', 'account')),
+    token          text not null,
+    recipient_hash bytea,
+    language       text,
+    created_at     timestamptz not null,
+    state          text not null default 'scheduled' check (state in
+                     ('scheduled', 'sending', 'sent', 'delivered', 'undelivered', 'cancelled', 'expired', 'failed', 'unknown')),
+    reason         text,
     next_at        timestamptz,
     tries          integer not null default 0,
     soft_failed    boolean not null default false,
-    token          text not null,
-    recipient_hash bytea,
+    first_of_episode boolean not null default false,
     counted_at     timestamptz,
     provider_id    text,
     sent_at        timestamptz,
@@ -34,10 +37,8 @@ create table reminders (
     returned_at    timestamptz,
     clicked_at     timestamptz,
     last_click_at  timestamptz,
-    first_of_episode boolean not null default false,
     credited       boolean not null default false,
     restarted_at   timestamptz,
-    created_at     timestamptz not null,
     unique (account, conversation, episode, step),
     constraint reminders_open_has_next check ((state in ('scheduled', 'sending')) = (next_at is not null)),
     constraint reminders_due_by_deadline check (due_at <= deadline)
@@ -47,13 +48,13 @@ create table reminders (
     autovacuum_analyze_scale_factor = 0.02
 );
 comment on column reminders.step is 'its id within the rule, which stays when the rule is edited. Until it is tried, a reminder may become that of another step';
-comment on column reminders.listed_as is 'the state under which it is found in lists: what is being sent is among the scheduled';
 comment on column reminders.deadline is 'past it nothing is sent, as the consumer''s clocks were known when it was last looked at';
 comment on column reminders.latest_at is 'no deadline by any clock is later than this; empty: deadline';
 comment on column reminders.time_zone is 'the zones by whose clocks its hours are read, with blanks between; all of them must allow';
 comment on column reminders.next_at is 'when somebody must look at it again; while an attempt is under way that is the lease''s business';
 comment on column reminders.tries is 'attempts that count against the retry policy';
 comment on column reminders.soft_failed is 'a try met a full mailbox or a phone that is off: at most one more';
+comment on column reminders.language is 'of the text of its newest attempt: pages that its links lead to are in the same';
 comment on column reminders.recipient_hash is 'whom it goes to, as far as is known; gone when it ends unsent';
 comment on column reminders.counted_at is 'when it was, or may have been, sent: what caps count';
 comment on column reminders.first_of_episode is 'no other reminder of its episode was, or may have been, sent before it';
@@ -62,18 +63,101 @@ comment on column reminders.restarted_at is 'when a person last had it sent agai
 -- The next step waits a little after the newest click. `clicked_at` stays the first, which is what is shown.
 comment on column reminders.last_click_at is 'the newest click; null: none, or the first was noted by a version that does not know this column';
 create unique index reminders_token on reminders (token);
-create index reminders_next on reminders (next_at) where next_at is not null;
--- Never two at once, whoever races.
-create unique index reminders_pending on reminders (account, conversation) where next_at is not null;
 -- The recipient is known from the scan on; whether it was sent is looked up in the row.
 create index reminders_by_recipient on reminders (recipient_hash) where recipient_hash is not null;
-create index reminders_newest on reminders (created_at desc);
--- Lists: reminders of one state, newest first.
-create index reminders_by_state on reminders (listed_as, created_at desc, id desc);
+create index reminders_newest on reminders (created_at desc, id desc);
 
+-- Reminders that wait or are under way. As small as what is to come, however long the ledger is.
+create table pending (
+    account      text not null,
+    conversation text not null,
+    reminder     bigint not null,
+    next_at      timestamptz not null,
+    created_at   timestamptz not null,
+    -- Never two at once, whoever races.
+    primary key (account, conversation)
+) with (
+    autovacuum_vacuum_threshold = 500,
+    autovacuum_vacuum_scale_factor = 0.02,
+    autovacuum_analyze_threshold = 500,
+    autovacuum_analyze_scale_factor = 0.02
+);
+create index pending_next on pending (next_at);
+create index pending_newest on pending (created_at desc, reminder desc);
+
+-- Reminders that ended as failed, expired, undelivered or unknown: few among the others, and looked for.
+create table unsuccessful (
+    reminder   bigint primary key,
+    state      text not null,
+    created_at timestamptz not null
+);
+create index unsuccessful_newest on unsuccessful (state, created_at desc, reminder desc);
+
+create function is_unsuccessful(state text) returns boolean language sql immutable as $$
+    select state in ('failed', 'expired', 'undelivered', 'unknown')
+$$;
+
+-- Whatever statement changes reminders, these two follow: one more statement for all of its rows.
+create function follow_new_reminders() returns trigger language plpgsql as $$
+begin
+    insert into pending (account, conversation, reminder, next_at, created_at)
+    select account, conversation, id, next_at, created_at from now_rows where next_at is not null;
+    insert into unsuccessful (reminder, state, created_at)
+    select id, state, created_at from now_rows where is_unsuccessful(state);
+    return null;
+end
+$$;
+
+create function follow_changed_reminders() returns trigger language plpgsql as $$
+begin
+    with changed as materialized (
+        select n.id, n.account, n.conversation, n.state, n.next_at, n.created_at, w.conversation as was_in, w.next_at as was_at
+        from now_rows n join was_rows w on w.id = n.id
+        where n.next_at is distinct from w.next_at or n.conversation <> w.conversation
+           or (n.state <> w.state and (is_unsuccessful(n.state) or is_unsuccessful(w.state)))
+    ), over as (
+        delete from pending p using changed c
+        where p.account = c.account and p.conversation = c.was_in and p.reminder = c.id and c.was_at is not null and c.next_at is null
+    ), moved as (
+        update pending p set next_at = c.next_at, conversation = c.conversation from changed c
+        where p.account = c.account and p.conversation = c.was_in and p.reminder = c.id and c.was_at is not null and c.next_at is not null
+          and (p.next_at, p.conversation) <> (c.next_at, c.conversation)
+    ), begun as (
+        insert into pending (account, conversation, reminder, next_at, created_at)
+        select account, conversation, id, next_at, created_at from changed where was_at is null and next_at is not null
+    ), better as (
+        delete from unsuccessful u using changed c where u.reminder = c.id and not is_unsuccessful(c.state)
+    )
+    insert into unsuccessful as u (reminder, state, created_at)
+    select id, state, created_at from changed where is_unsuccessful(state)
+    on conflict (reminder) do update set state = excluded.state where u.state <> excluded.state;
+    return null;
+end
+$$;
+
+create function follow_gone_reminders() returns trigger language plpgsql as $$
+begin
+    delete from pending p using was_rows w where p.account = w.account and p.conversation = w.conversation and p.reminder = w.id;
+    delete from unsuccessful where reminder in (select id from was_rows);
+    delete from attempts where reminder in (select id from was_rows);
+    return null;
+end
+$$;
+
+create trigger follow_new after insert on reminders
+    referencing new table as now_rows for each statement execute function follow_new_reminders();
+create trigger follow_changed after update on reminders
+    referencing old table as was_rows new table as now_rows for each statement execute function follow_changed_reminders();
+create trigger follow_gone after delete on reminders
+    referencing old table as was_rows for each statement execute function follow_gone_reminders();
+
+-- What is decided and what is tried, in one order: an attempt is the decision to send, and stands among the others (decision_log).
+create sequence log_ids;
+
+-- Its reminder exists: it is begun with it and goes with it. A foreign key would look it up, and lock it, once more for each.
 create table attempts (
-    id           bigint generated always as identity primary key,
-    reminder     bigint not null references reminders on delete cascade,
+    id           bigint not null default nextval('log_ids') primary key,
+    reminder     bigint not null,
     number       integer not null,
     sender       text not null,
     address      text,
@@ -96,6 +180,7 @@ create table attempts (
     autovacuum_vacuum_scale_factor = 0.02,
     autovacuum_analyze_scale_factor = 0.02
 );
+comment on column attempts.provider_id is 'only where the provider reports by it; the reminder has that of every message that was taken';
 comment on column attempts.address is 'only until the attempt is settled; then the reminder''s keyed hash is all that stays';
 comment on column attempts.lease_until is 'by the database''s clock: past it an attempt without outcome is unknown';
 comment on column attempts.settle_at is 'by the database''s clock: when to look at the provider whether an unknown attempt arrived';

@@ -1,9 +1,9 @@
--- What was decided and why, and what people have changed: two logs that explain the rest.
+-- What was decided and why, and what people have changed: two logs that explain the rest. A decision to send has no row: it is the attempt.
 
 -- Everybody is found by address, also who was never written to: what a scan decides is kept with the keyed hashes of the addresses that the
 -- conversation had, for as long as the decision. Decisions about a reminder have none: their conversation has one of a scan beside them.
 create table decisions (
-    id           bigint generated always as identity primary key,
+    id           bigint not null default nextval('log_ids') primary key,
     at           timestamptz not null,
     account      text not null,
     conversation text not null,
@@ -25,6 +25,18 @@ create index decisions_by_conversation on decisions (account, conversation, id);
 create index decisions_by_reminder on decisions (reminder, id) where reminder is not null;
 create index decisions_by_address on decisions using gin (address_hashes) where address_hashes is not null;
 create index decisions_by_time on decisions (at);
+
+-- Attempts as decisions. One without a sender was not decided: it stands for what a lost database may have sent.
+create view decisions_to_send as
+select a.id, a.started_at as at, r.account, r.conversation, r.channel::text as channel, r.step, null::jsonb as passed_over, a.reminder,
+    'deliver' as stage, 'send' as verdict, 'due' as reason, null::timestamptz as until
+from attempts a join reminders r on r.id = a.reminder
+where a.sender <> '';
+
+create view decision_log as
+select id, at, account, conversation, channel, step, passed_over, reminder, stage, verdict, reason, until from decisions
+union all
+select id, at, account, conversation, channel, step, passed_over, reminder, stage, verdict, reason, until from decisions_to_send;
 
 -- Who changed what, when: written in the transaction that makes the change.
 create table audit (

@@ -58,37 +58,40 @@ returns table (hour timestamptz, measure text) language sql immutable as $$
     where e.holds and e.at is not null
 $$;
 
--- Rows of a batch mostly have the same facts: those are counted first, and only then split into measures.
+-- Rows of a batch have the same facts but for the moments, of which only the hour counts: those are counted first, and only then split
+-- into measures. `back` is a moment that is as far behind the hour as the consumer's return is behind the moment.
 create function count_reminders() returns trigger language plpgsql as $$
 begin
     if tg_op = 'INSERT' then
         insert into count_deltas (hour, account, skill, channel, step, measure, n)
         select t.hour, r.account, r.skill, r.channel, r.step, t.measure, sum(r.n)
         from (
-            select account, skill, channel, step, state, reason, created_at, sent_at, final_at, returned_at,
-                first_of_episode, credited, count(*) as n
+            select account, skill, channel, step, state, reason, date_bin('1 hour', created_at, '2000-01-01Z') as created,
+                date_bin('1 hour', sent_at, '2000-01-01Z') as sent, date_bin('1 hour', final_at, '2000-01-01Z') as final,
+                returned_at - coalesce(sent_at, final_at) as back, first_of_episode, credited, count(*) as n
             from now_rows group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12
-        ) r, reminder_measures(r.state, r.reason, r.created_at, r.sent_at, r.final_at, r.returned_at,
-            r.first_of_episode, r.credited) t
+        ) r, reminder_measures(r.state, r.reason, r.created, r.sent, r.final, coalesce(r.sent, r.final) + r.back, r.first_of_episode,
+            r.credited) t
         group by 1, 2, 3, 4, 5, 6;
     else
         insert into count_deltas (hour, account, skill, channel, step, measure, n)
         select t.hour, r.account, r.skill, r.channel, r.step, t.measure, sum(r.n)
         from (
-            select account, skill, channel, step, state, reason, created_at, sent_at, final_at, returned_at,
-                first_of_episode, credited, sum(n) as n
+            select account, skill, channel, step, state, reason, created, sent, final, back, first_of_episode, credited, sum(n) as n
             from (
-                select account, skill, channel, step, state, reason, created_at, sent_at, final_at, returned_at,
-                    first_of_episode, credited, 1 as n
+                select account, skill, channel, step, state, reason, date_bin('1 hour', created_at, '2000-01-01Z') as created,
+                    date_bin('1 hour', sent_at, '2000-01-01Z') as sent, date_bin('1 hour', final_at, '2000-01-01Z') as final,
+                    returned_at - coalesce(sent_at, final_at) as back, first_of_episode, credited, 1 as n
                 from now_rows
                 union all
-                select account, skill, channel, step, state, reason, created_at, sent_at, final_at, returned_at,
-                    first_of_episode, credited, -1
+                select account, skill, channel, step, state, reason, date_bin('1 hour', created_at, '2000-01-01Z'),
+                    date_bin('1 hour', sent_at, '2000-01-01Z'), date_bin('1 hour', final_at, '2000-01-01Z'),
+                    returned_at - coalesce(sent_at, final_at), first_of_episode, credited, -1
                 from was_rows
             ) c
             group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12 having sum(n) <> 0
-        ) r, reminder_measures(r.state, r.reason, r.created_at, r.sent_at, r.final_at, r.returned_at,
-            r.first_of_episode, r.credited) t
+        ) r, reminder_measures(r.state, r.reason, r.created, r.sent, r.final, coalesce(r.sent, r.final) + r.back, r.first_of_episode,
+            r.credited) t
         group by 1, 2, 3, 4, 5, 6 having sum(r.n) <> 0;
     end if;
     return null;

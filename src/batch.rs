@@ -8,10 +8,15 @@ use std::future::Future;
 
 use tokio::sync::{mpsc, oneshot};
 
+use crate::trace::{self, TraceParent};
+
 /// The asking side. Clones ask the same batches. Dropping all of them ends the task behind.
 pub struct Batcher<Q, A> {
-    questions: mpsc::Sender<(Q, oneshot::Sender<A>)>,
+    questions: mpsc::Sender<Question<Q, A>>,
 }
+
+/// A question, where its answer goes, and the trace that it belongs to.
+type Question<Q, A> = (Q, oneshot::Sender<A>, Option<TraceParent>);
 
 impl<Q, A> Clone for Batcher<Q, A> {
     fn clone(&self) -> Self {
@@ -41,7 +46,7 @@ impl<Q: Send + 'static, A: Send + 'static> Batcher<Q, A> {
         F: Fn(Vec<Q>) -> Fut + Clone + Send + Sync + 'static,
         Fut: Future<Output = Vec<A>> + Send + 'static,
     {
-        let (questions, mut inbox) = mpsc::channel::<(Q, oneshot::Sender<A>)>(most);
+        let (questions, mut inbox) = mpsc::channel::<Question<Q, A>>(most);
         tokio::spawn(async move {
             let slots = std::sync::Arc::new(tokio::sync::Semaphore::new(lanes));
             let mut batch = Vec::with_capacity(most);
@@ -52,12 +57,15 @@ impl<Q: Send + 'static, A: Send + 'static> Batcher<Q, A> {
                 if inbox.recv_many(&mut batch, most).await == 0 {
                     return;
                 }
-                batch.retain(|(_, asker)| !asker.is_closed());
-                if batch.is_empty() {
+                batch.retain(|(_, asker, _)| !asker.is_closed());
+                // It serves several: the trace of the first has it.
+                let Some(trace) = batch.first().map(|(_, _, trace)| *trace) else {
                     continue;
-                }
-                let (asked, askers): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
-                let (answers, returned) = (answer(asked), returned.clone());
+                };
+                let questions = batch.drain(..).map(|(asked, asker, _)| (asked, asker));
+                let (asked, askers): (Vec<_>, Vec<_>) = questions.unzip();
+                let answers = trace::within(trace, answer(asked));
+                let returned = returned.clone();
                 tokio::spawn(async move {
                     for (asker, answer) in askers.into_iter().zip(answers.await) {
                         if let Err(unwanted) = asker.send(answer) {
@@ -75,7 +83,7 @@ impl<Q: Send + 'static, A: Send + 'static> Batcher<Q, A> {
     pub async fn ask(&self, question: Q) -> Result<A, NoAnswer> {
         let (answer, answered) = oneshot::channel();
         self.questions
-            .send((question, answer))
+            .send((question, answer, trace::current()))
             .await
             .map_err(|_| NoAnswer)?;
         answered.await.map_err(|_| NoAnswer)

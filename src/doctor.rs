@@ -13,6 +13,7 @@ mod mail;
 mod records;
 mod report;
 mod server;
+mod way;
 mod web;
 
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 
+use crate::app;
 use crate::channel;
 use crate::channel::adapter::{Check, Health};
 use crate::clock::Clock;
@@ -32,6 +34,7 @@ use crate::liveperson::RateLimiter;
 
 pub use broken::find_broken;
 pub use report::{CheckState, DoctorFinding, healthy, table};
+use way::Way;
 
 /// Time for one question to the database or to a page of ours.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -147,11 +150,13 @@ pub async fn keep(
 
 /// As [`keep`], for who has no database at hand. There may be none, or one that was not migrated: then nothing is kept.
 pub async fn keep_if_possible(config: &Config, lines: &[DoctorFinding], now: DateTime<Utc>) {
-    let url = config.database_url.as_ref();
-    let Some(options) = url.and_then(|url| url.expose().parse().ok()) else {
+    if config.database_url.is_none() {
+        return;
+    }
+    let Ok(database) = app::Database::find(config).await else {
         return;
     };
-    let pool = db::pool(options, 1);
+    let pool = db::pool(database.options, 1);
     let kept = tokio::time::timeout(PATIENCE, keep(&pool, config, lines, now)).await;
     if !matches!(kept, Ok(Ok(()))) {
         tracing::debug!("What the DNS says of the sender's domain was not kept");
@@ -230,13 +235,22 @@ impl Doctor<'_> {
                 return self.failed("settings", format!("{error:#}"), fix);
             }
         };
+        let mail = channels
+            .smtp()
+            .filter(|_| channel.profile().has_sender_domain);
         for Check {
             name,
             health,
-            found,
-            remedy,
+            mut found,
+            mut remedy,
         } in adapter.examine().await
         {
+            if let (Health::Failed, Some(server)) = (&health, mail)
+                && let Some(obstacle) = Way::to_mail_server(server).obstacle().await
+            {
+                found = format!("{found}: {}", obstacle.found);
+                remedy = Some(obstacle.fix);
+            }
             let state = match health {
                 Health::Well => CheckState::Ok,
                 Health::Failed => CheckState::Failed,
@@ -245,7 +259,7 @@ impl Doctor<'_> {
             };
             self.line(name, state, found, remedy);
         }
-        if let (true, Some(smtp)) = (channel.profile().has_sender_domain, channels.smtp()) {
+        if let Some(smtp) = mail {
             self.sender_domain(smtp, config.dns_server).await;
         }
     }

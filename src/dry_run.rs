@@ -30,7 +30,7 @@ use crate::domain::owed::Installation;
 use crate::domain::rule::Rule;
 use crate::jobs::context::Account;
 use crate::jobs::forecast::{self, verdict};
-use crate::jobs::scan;
+use crate::jobs::scan::{self, Paging};
 use crate::liveperson::{
     self, ConversationStatus, MAX_SKILLS, MAX_WINDOW, Purpose, RateLimiter, Search, TooBusy,
 };
@@ -229,26 +229,19 @@ impl DryRunPass<'_> {
         progress: &dyn Fn(DryRunProgress<'_>),
     ) -> anyhow::Result<()> {
         let now = self.clock.now();
-        let mut search = Search {
+        let mut paging = Paging::new(Search {
             skills: skills.to_vec(),
             status: ConversationStatus::Open,
             from: now - MAX_WINDOW,
             to: now,
             updated_since: None,
-        };
-        let mut offset = 0;
+            newest_first: false,
+        });
         loop {
-            let page = self.account.client.search(&search, offset).await?;
-            if page.received == 0 {
-                return Ok(());
-            }
-            offset += page.received;
-            let to_come = page.total.saturating_sub(offset) as usize;
-            let last = offset >= page.total && !page.incomplete;
-            if let Some(from) = scan::restart(&search, offset, &page) {
-                search.from = from;
-                offset = 0;
-            }
+            let (search, offset) = paging.question();
+            let page = self.account.client.search(search, offset).await?;
+            let to_come = page.total.saturating_sub(offset + page.received) as usize;
+            let goes_on = paging.advance(&page);
             self.summary.unreadable += page.unreadable.len();
             let records = self.unseen(page.records).await;
             progress(DryRunProgress::Result);
@@ -259,7 +252,7 @@ impl DryRunPass<'_> {
                 read,
                 expected: read + to_come,
             });
-            if last {
+            if !goes_on {
                 return Ok(());
             }
         }

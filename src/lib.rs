@@ -59,3 +59,4 @@ pub use embedded_postgres as postgres;
 pub use unread_clock as clock;
 #[cfg(feature = "demo")]
 pub use unread_sandbox as sandbox;
+pub use unread_trace as trace;

@@ -16,6 +16,7 @@ use sha2::Sha256;
 use url::Url;
 
 use crate::secret::Secret;
+use crate::trace;
 
 /// How long the receiver may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -98,6 +99,7 @@ impl Receiver {
             .header("webhook-id", id)
             .header("webhook-timestamp", timestamp)
             .header("webhook-signature", signature)
+            .headers(trace::headers())
             .body(body)
             .send()
             .await

@@ -5,7 +5,6 @@
 
 #[cfg(feature = "otlp")]
 mod otlp;
-mod trace;
 
 use std::io::{self, IsTerminal, Write as _};
 use std::sync::OnceLock;
@@ -19,8 +18,6 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _, Registry, fmt, reload};
 
 use crate::config::{self, Log, LogFormat};
-
-pub use trace::TraceParent;
 
 static LEVEL: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
 

@@ -7,7 +7,6 @@ use anyhow::Context as _;
 use chrono::TimeDelta;
 use futures_util::future::join_all;
 use tokio_util::sync::CancellationToken;
-use tracing::field::Empty;
 use tracing::{Instrument as _, info_span};
 
 use crate::db;
@@ -16,10 +15,10 @@ use crate::domain::ids::Channel;
 use crate::jobs::advance::Advance;
 use crate::jobs::context::Context;
 use crate::jobs::deliver::Pipeline;
+use crate::jobs::hint::{HintJob, Hints};
 use crate::jobs::names::{self, AdvanceJob, DeliverJob, ScanJob, UpkeepJob};
 use crate::jobs::queue::{self, JobRun, QueueConfig, WorkerProcess};
 use crate::jobs::{incidents, redact, round, settle, skills, sweep, week};
-use crate::telemetry::TraceParent;
 
 /// How much one worker process does at a time.
 #[derive(Clone, Copy, Debug)]
@@ -52,8 +51,7 @@ pub async fn run(
         let line = line.clone();
         async move {
             let job: DeliverJob = job.parse()?;
-            let span = info_span!("deliver", reminder = %job.reminder, account = %job.account, trace_id = Empty);
-            TraceParent::adopt(None, &span);
+            let span = info_span!("deliver", reminder = %job.reminder, account = %job.account);
             line.deliver(job).instrument(span).await
         }
     };
@@ -63,6 +61,14 @@ pub async fn run(
         async move {
             let job: AdvanceJob = job.parse()?;
             looks.run(job).await
+        }
+    };
+    let hints = Hints::new(&ctx);
+    let hint = move |job: JobRun| {
+        let hints = hints.clone();
+        async move {
+            let job: HintJob = job.parse()?;
+            hints.run(job).await
         }
     };
     let scanning = ctx.clone();
@@ -111,6 +117,7 @@ pub async fn run(
     tokio::join!(
         join_all(Channel::ALL.map(|channel| delivering(names::deliver_queue(channel)))),
         host.run(shared(names::ADVANCE), advance, shutdown.clone()),
+        host.run(shared(names::HINT), hint, shutdown.clone()),
         host.run(
             queue(names::SCAN, scans, SCAN_DEADLINE),
             scan,

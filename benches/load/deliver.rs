@@ -184,6 +184,10 @@ impl Play<'_> {
             worker.memory("VmHWM")?,
         );
         let after = Counters::read(&stage.pool).await?;
+        println!(
+            "    {:.0} bytes of WAL per reminder",
+            (after.wal - before.wal) as f64 / reminders.len() as f64
+        );
         for (table, (hot, all)) in after.updates_since(&before) {
             println!("    {table}: {hot} of {all} updates touched no index");
         }

@@ -467,7 +467,7 @@ async fn states(pool: &PgPool) -> Result<()> {
     for sql in [
         "select 'reminders ' || state || coalesce(' ' || case when state <> 'sent' then reason end, ''), count(*) from reminders group by 1 order by 1",
         "select 'attempts ' || coalesce(outcome, 'open') || coalesce(' ' || code, ''), count(*) from attempts group by 1 order by 1",
-        "select 'decisions ' || verdict || ' ' || reason, count(*) from decisions where stage = 'deliver' group by 1 order by 1",
+        "select 'decisions ' || verdict || ' ' || reason, count(*) from decision_log where stage = 'deliver' group by 1 order by 1",
     ] {
         let counts: Vec<(String, i64)> = sqlx::query_as(sql).fetch_all(pool).await?;
         for (what, count) in counts {

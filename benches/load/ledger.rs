@@ -92,7 +92,7 @@ pub async fn make_due(
     .await?;
     tx.commit().await?;
     // The driver's own dead rows are not the service's fault.
-    for table in ["reminders", "attempts", "apalis.jobs"] {
+    for table in ["reminders", "pending", "attempts", "apalis.jobs"] {
         pool.execute(sqlx::AssertSqlSafe(format!("vacuum analyze {table}")))
             .await?;
     }
@@ -158,7 +158,7 @@ pub async fn age(pool: &PgPool, rows: i64) -> Result<()> {
          select id, 1, 'hello@shop.example', sent_at, sent_at, sent_at, 'accepted', provider_id
          from reminders where conversation like 'old-%' limit $1",
         "insert into decisions (at, account, conversation, channel, step, reminder, stage, verdict, reason)
-         select sent_at, account, conversation, channel, step, id, 'deliver', 'send', 'due'
+         select created_at, account, conversation, channel, step, id, 'scan', 'schedule', 'scheduled'
          from reminders where conversation like 'old-%' limit $1",
         "insert into apalis.jobs (id, job_type, job, status, attempts, max_attempts, run_at, priority, idempotency_key)
          select 'old-' || n, 'deliver_email', '{}', 'Pending', 0, 25, now() + interval '1 day' + make_interval(secs => n * 7.0),
@@ -172,10 +172,11 @@ pub async fn age(pool: &PgPool, rows: i64) -> Result<()> {
 }
 
 /// The tables of the hot path.
-const HOT: [&str; 6] = [
+const HOT: [&str; 7] = [
     "conversations",
     "consumers",
     "reminders",
+    "pending",
     "attempts",
     "decisions",
     "jobs",
@@ -186,6 +187,8 @@ const HOT: [&str; 6] = [
 pub struct Counters {
     pub table_scans: BTreeMap<String, i64>,
     pub hot_updates: BTreeMap<String, (i64, i64)>,
+    /// Bytes of WAL ever written.
+    pub wal: i64,
 }
 
 impl Counters {
@@ -199,7 +202,9 @@ impl Counters {
         .bind(&hot[..])
         .fetch_all(pool)
         .await?;
+        let wal = "select (pg_current_wal_lsn() - '0/0')::bigint";
         Ok(Self {
+            wal: sqlx::query_scalar(wal).fetch_one(pool).await?,
             table_scans: tables
                 .iter()
                 .map(|(name, scans, ..)| (name.clone(), *scans))

@@ -10,12 +10,16 @@
 //!                                     [--reply-ms 20]              so long the mail server takes for each reply
 //! cargo bench --bench load -- hanging                              how late the others' reminders are while LivePerson of one account,
 //!                                                                  Twilio for one sender, or the mail server says nothing: p50, p99
+//! cargo bench --bench load -- recent  [--n 100000] [--seconds 300] from an agent's message until its reminder is scheduled and its badge known,
+//!                                                                  with 2 % of so many open conversations active: p50, p99, calls
 //! cargo bench --bench load -- idle    [--seconds 60]               memory, processor time and statements of idle roles
 //! cargo bench --bench load -- start                                from each role's start until it is ready; the program's size
 //! cargo bench --bench load -- pages   [--rows 1000000] [--n 100]   every page and list on a ledger with a past: p50, p95, rows read
 //! cargo bench --bench load -- strangers [--n 5000]                 healthy requests beside so many half-open connections: p99
 //! cargo bench --bench load -- streams [--n 12000] [--rows 100000]  so many open event streams while so many conversations change:
 //!                                                                  memory per stream, the slowest badge answer meanwhile
+//! cargo bench --bench load -- year    [--days 365] [--open 200]    a year on a fast clock: tables' sizes, lateness, calls; fails when
+//!                                     [--accounts 3]               a table grows without bound
 //! ```
 //!
 //! `--plot FOLDER` writes what `scan` and `deliver` have measured as pictures, too.
@@ -24,7 +28,7 @@
 //! and each role as processes of their own, and the clock is the machine's. `--throwaway` forces nothing to disk: what
 //! PostgreSQL's disk costs is then the difference.
 //!
-//! What the service's limits would otherwise measure is set aside, but for `fresh` and `hanging`: 100,000 LivePerson calls and
+//! What the service's limits would otherwise measure is set aside, but for `fresh`, `hanging` and `recent`: 100,000 LivePerson calls and
 //! e-mails per second. They are still asked for turn by turn. Figures of one run on a shared machine are noisy; trust the ratios.
 
 #![expect(
@@ -42,12 +46,14 @@ mod pages;
 mod past;
 mod plans;
 mod plot;
+mod recent;
 mod reference;
 mod stage;
 mod strangers;
 mod streams;
 #[path = "../badge/token.rs"]
 mod token;
+mod year;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -125,6 +131,11 @@ fn main() -> Result<()> {
             freeze: asked_for("--freeze"),
         })),
         Some("hanging") => runtime.block_on(hanging::run(durability)),
+        Some("recent") => runtime.block_on(recent::run(
+            durability,
+            number("--n", 100_000)?,
+            number("--seconds", 300)?,
+        )),
         Some("idle") => runtime.block_on(idle(durability, number("--seconds", 60)?)),
         Some("start") => runtime.block_on(start(durability)),
         Some("pages") => runtime.block_on(pages::run(
@@ -138,11 +149,16 @@ fn main() -> Result<()> {
             number("--n", 12_000)?,
             number("--rows", 100_000)?,
         )),
+        Some("year") => runtime.block_on(year::run(&year::YearOptions {
+            days: number("--days", 365)?,
+            open: number("--open", 200)?,
+            accounts: number("--accounts", 3)?,
+        })),
         // `cargo bench` without arguments runs every benchmark: this one is asked for by name.
         None => Ok(()),
         Some(other) => {
             bail!(
-                "`{other}`: say scan, deliver, fresh, hanging, idle, start, pages, strangers or streams"
+                "`{other}`: say scan, deliver, fresh, hanging, recent, idle, start, pages, strangers, streams or year"
             )
         }
     }

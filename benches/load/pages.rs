@@ -268,22 +268,22 @@ async fn asks(stage: &Stage, routes: &[Route]) -> Result<Vec<Ask>> {
             "of a skill",
             api(&format!("forecast?account=12345678&skill={skill}")),
         ),
-        ("of a state", "/reminders?state=unknown".to_owned()),
+        ("of a state", "/reminders/not-sent?state=unknown".to_owned()),
         (
             "of a state and channel",
-            "/reminders?state=cancelled&channel=sms".to_owned(),
+            "/reminders/not-sent?state=cancelled&channel=sms".to_owned(),
         ),
         (
             "of a conversation",
-            format!("/reminders?conversation={conversation}"),
+            format!("/customers/12345678/{conversation}"),
         ),
         (
             "from the middle on",
-            format!("/reminders?before={}&id={id}", at.timestamp_micros()),
+            format!("/reminders/sent?before={}&id={id}", at.timestamp_micros()),
         ),
-        ("by nobody", "/audit?by=nobody".to_owned()),
-        ("of a rare verb", "/audit?action=user".to_owned()),
-        ("of an account", "/forecast?account=12345678".to_owned()),
+        ("by nobody", "/activity?by=nobody".to_owned()),
+        ("of a rare verb", "/activity?action=user".to_owned()),
+        ("of an account", "/reminders?account=12345678".to_owned()),
     ] {
         let route = path.split('?').next().unwrap_or_default();
         get(&format!("{route} {what}"), path.clone());
@@ -300,9 +300,9 @@ async fn asks(stage: &Stage, routes: &[Route]) -> Result<Vec<Ask>> {
             body: Body::Json(json!({ "account": "12345678", (field): value })),
         });
         asks.push(Ask {
-            what: format!("/people, looking up {what}"),
+            what: format!("/customers, looking up {what}"),
             method: Method::POST,
-            path: "/people".to_owned(),
+            path: "/customers".to_owned(),
             body: Body::Form(vec![("who", value.to_owned())]),
         });
     }

@@ -97,8 +97,8 @@ const TABLES: &[(&str, &str)] = &[
         "insert into decisions (at, account, conversation, channel, step, reminder, stage, verdict, reason)
          select created_at, account, conversation, channel, step, id, 'scan', 'schedule', 'scheduled' from reminders where $1 > 0
          union all
-         select final_at, account, conversation, channel, step, id, 'deliver', case when sent_at is null then 'cancel' else 'send' end,
-             coalesce(reason, 'due') from reminders where final_at is not null",
+         select final_at, account, conversation, channel, step, id, 'deliver', 'cancel', coalesce(reason, 'due')
+         from reminders where final_at is not null and sent_at is null",
     ),
     (
         "suppressions",

@@ -62,9 +62,10 @@ pub async fn run(durability: Durability, streams: usize, conversations: usize) -
     let web = stage.role("web")?;
     let address: SocketAddr = format!("127.0.0.1:{port}").parse()?;
     until("the web answers", Duration::from_secs(30), async || {
-        Ok(ask(&mut TcpStream::connect(address).await?, "nobody")
-            .await
-            .ok())
+        let Ok(mut stream) = TcpStream::connect(address).await else {
+            return Ok(None);
+        };
+        Ok(ask(&mut stream, "nobody").await.ok())
     })
     .await?;
 

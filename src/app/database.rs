@@ -25,17 +25,45 @@ const NAME: &str = "unread";
 
 /// A database to work with, and the server behind it if it is our own.
 pub struct Database {
+    /// Of the server that takes changes; of the first where none does yet.
     pub options: PgConnectOptions,
     server: Behind,
 }
 
 enum Behind {
-    /// The one that is configured.
-    Configured,
+    /// The one that is configured, or several of which one takes changes.
+    Configured(ConfiguredServers),
     /// Our own, in this process.
     Own(Server),
     /// That of a service of ours that runs.
     Running,
+}
+
+/// The servers of `DATABASE_URL`.
+struct ConfiguredServers {
+    all: Vec<PgConnectOptions>,
+    /// The one that is used.
+    current: usize,
+}
+
+impl ConfiguredServers {
+    /// `None`: the settings name none.
+    async fn of(config: &Config) -> anyhow::Result<Option<Self>> {
+        let Some(url) = &config.database_url else {
+            return Ok(None);
+        };
+        let all = url.servers().iter();
+        let all = all.map(|server| server.expose().parse::<PgConnectOptions>());
+        let all = all.collect::<Result<Vec<_>, _>>();
+        let all = all.context("DATABASE_URL is not a PostgreSQL URL")?;
+        // One that is alone is waited for, whatever it is by now.
+        let current = if all.len() > 1 {
+            db::servers::taking_changes(&all).await.unwrap_or_default()
+        } else {
+            0
+        };
+        Ok(Some(Self { all, current }))
+    }
 }
 
 /// Where a command finds its database.
@@ -50,10 +78,10 @@ pub enum DatabaseSource {
 impl Database {
     /// For a service: the configured server; without one, a PostgreSQL of our own, made if there is none yet.
     pub async fn open(config: &Config, durability: Durability) -> anyhow::Result<Self> {
-        if let Some(options) = configured(config)? {
+        if let Some(servers) = ConfiguredServers::of(config).await? {
             return Ok(Self {
-                options,
-                server: Behind::Configured,
+                options: servers.all[servers.current].clone(),
+                server: Behind::Configured(servers),
             });
         }
         let root = match durability {
@@ -119,23 +147,38 @@ impl Database {
 
     /// Whether it is on a PostgreSQL of our own.
     pub fn is_own(&self) -> bool {
-        !matches!(self.server, Behind::Configured)
+        !matches!(self.server, Behind::Configured(_))
     }
 
     /// Where it is, without user and password.
     pub fn place(&self) -> String {
-        let options = &self.options;
-        let name = options.get_database().unwrap_or(options.get_username());
-        match options.get_socket() {
-            Some(socket) => format!("{}/{name}", socket.display()),
-            None => format!("{}:{}/{name}", options.get_host(), options.get_port()),
+        db::servers::place(&self.options)
+    }
+
+    /// Every server that the settings name; none if it is our own.
+    pub fn servers(&self) -> &[PgConnectOptions] {
+        match &self.server {
+            Behind::Configured(servers) => &servers.all,
+            Behind::Own(_) | Behind::Running => &[],
+        }
+    }
+
+    /// Has a pool follow the database to whichever of its servers takes changes. Nothing to do where there is one.
+    pub(super) fn followed_by(&self, pool: &PgPool) {
+        if let Behind::Configured(servers) = &self.server
+            && servers.all.len() > 1
+        {
+            let (all, current) = (servers.all.clone(), servers.current);
+            tokio::spawn(db::servers::follow(pool.clone(), all, current));
         }
     }
 
     /// The same database for a backup.
     pub fn for_backup(&self, config: &Config) -> anyhow::Result<backup::BackupDatabase> {
-        let address = match &config.database_url {
-            Some(url) if !self.is_own() => Address::of_url(url.expose())?,
+        let address = match (&self.server, &config.database_url) {
+            (Behind::Configured(servers), Some(url)) => {
+                Address::of_url(url.servers()[servers.current].expose())?
+            }
             _ => Address::of_socket(&self.options),
         };
         Ok(backup::BackupDatabase {
@@ -187,7 +230,7 @@ impl Database {
     pub(super) fn lost(&self) -> impl Future<Output = String> + Send + use<> {
         let exited = match &self.server {
             Behind::Own(server) => Some(server.exited()),
-            Behind::Configured | Behind::Running => None,
+            Behind::Configured(_) | Behind::Running => None,
         };
         async move {
             match exited {
@@ -250,15 +293,6 @@ pub fn backups(config: &Config) -> PathBuf {
         Some(folder) => folder.join(backup::FOLDER),
         None => root(config).join(backup::FOLDER),
     }
-}
-
-fn configured(config: &Config) -> anyhow::Result<Option<PgConnectOptions>> {
-    let url = config.database_url.as_ref();
-    url.map(|url| {
-        let options = url.expose().parse();
-        options.context("DATABASE_URL is not a PostgreSQL URL")
-    })
-    .transpose()
 }
 
 /// The folder of our own cluster.

@@ -148,6 +148,7 @@ pub fn web_state(
         twilio_accounts: twilio_accounts(config, context),
         mail_webhook_secrets: config.web.mail_webhook_secrets.clone(),
         mail_reports: config.web.mail_reports.clone(),
+        hints: web::hints::Hints::new(&config.accounts),
         opt_outs: opt_outs(config, context),
         metrics: context.metrics.clone(),
         queue_healthy,

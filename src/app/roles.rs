@@ -127,6 +127,11 @@ impl Roles<'_> {
             web::badge::follow_changes(following, token).await;
             "listener for changes"
         });
+        let (telling, token) = (state.clone(), self.shutdown.clone());
+        self.tasks.spawn(async move {
+            web::badge::tell_what_is_shown(telling, token).await;
+            "notes of open badges"
+        });
         let stop = self.shutdown.clone();
         self.tasks
             .spawn(serve::serve_web(listener, state, self.config, files, stop));

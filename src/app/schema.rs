@@ -1,5 +1,6 @@
 //! The database as a process finds it: brought up to date or waited for, and watched while it works.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -31,6 +32,7 @@ pub(super) async fn connect(
     // Workers open connections when there is much to do, and then there may be none left for those who answer visitors.
     let kept = if web { KEPT_BY_THE_WEB } else { 0 };
     let pool = db::pool_with_key(options, config.database_connections, kept, key_id(config));
+    database.followed_by(&pool);
     if migrate {
         tokio::select! {
             done = migrate_when_up(&pool) => done?,
@@ -96,9 +98,20 @@ async fn migrate_once(pool: &PgPool) -> anyhow::Result<()> {
         info!("Migrating: {missing} migrations to apply");
     }
     queue::migrate(pool).await?;
-    db::migrate(pool)
-        .await
-        .context("migrating the ledger's tables")
+    tokio::select! {
+        done = db::migrate(pool) => done.context("migrating the ledger's tables"),
+        never = tell_progress(pool) => match never {},
+    }
+}
+
+/// Building an index takes as long as it takes: whoever waits reads how far it is.
+async fn tell_progress(pool: &PgPool) -> Infallible {
+    loop {
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        if let Ok(Some(progress)) = db::migrations::index_progress(pool).await {
+            info!("Building the index {progress}");
+        }
+    }
 }
 
 /// Who may hold it, as a clause.

@@ -42,7 +42,8 @@ fn config(more: &[(&str, &str)]) -> Option<Config> {
 /// Builds what [`start`] builds, but for what needs a database or a port.
 fn build(config: &Config) -> anyhow::Result<()> {
     let url = config.database_url.as_ref().context("a database")?;
-    let pool = db::pool(url.expose().parse()?, config.database_connections);
+    let server: sqlx::postgres::PgConnectOptions = url.servers()[0].expose().parse()?;
+    let pool = db::pool(server, config.database_connections);
     let (clock, hasher, metrics) = (Clock::System, Hasher::new(b"key"), Metrics::new());
     let context = Arc::new(context(config, &pool, &clock, &hasher, &metrics)?);
     let shutdown = CancellationToken::new();

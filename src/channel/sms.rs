@@ -4,6 +4,8 @@
 //! apostrophe, a no-break space, an emoji) puts the whole text into UCS-2 and more than doubles the price. So the first such
 //! character is named.
 
+use unicode_normalization::UnicodeNormalization as _;
+
 const GSM_BASIC: &str = "\n\r !\"#$%&'()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz¡£¤¥§¿ÄÅÆÇÉÑÖØÜßàäåæèéìñòöøùüΓΔΘΛΞΠΣΦΨΩ";
 /// Sent as an escape and a character: two units, never split over segments.
 const GSM_EXTENSION: &str = "\u{c}[\\]^{|}~€";
@@ -63,10 +65,47 @@ impl Size {
     }
 }
 
+/// Whether a character is in the SMS alphabet.
+pub fn is_gsm(c: char) -> bool {
+    GSM_BASIC.contains(c) || GSM_EXTENSION.contains(c)
+}
+
+/// Letters that are no other letter with a mark, and what stands for them where they cannot be written.
+const WRITTEN_AS: [(char, &str); 12] = [
+    ('ł', "l"),
+    ('Ł', "L"),
+    ('đ', "d"),
+    ('Đ', "D"),
+    ('ı', "i"),
+    ('œ', "oe"),
+    ('Œ', "OE"),
+    ('þ', "th"),
+    ('ð', "d"),
+    ('’', "'"),
+    ('–', "-"),
+    ('…', "..."),
+];
+
+/// The text with letters outside the SMS alphabet written without their marks: "Citroën" is "Citroen", "Löwe" stays. Letters of other scripts
+/// stay.
+pub fn without_marks(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for c in text.nfc() {
+        if is_gsm(c) {
+            plain.push(c);
+        } else if let Some((_, other)) = WRITTEN_AS.iter().find(|(own, _)| *own == c) {
+            plain.push_str(other);
+        } else {
+            let mut letters = std::iter::once(c).nfd();
+            let first = letters.next().filter(|first| is_gsm(*first));
+            plain.push(first.unwrap_or(c));
+        }
+    }
+    plain
+}
+
 pub fn measure(text: &str) -> Size {
-    let offender = text
-        .chars()
-        .find(|c| !GSM_BASIC.contains(*c) && !GSM_EXTENSION.contains(*c));
+    let offender = text.chars().find(|c| !is_gsm(*c));
     let encoding = match offender {
         None => Encoding::Gsm7,
         Some(_) => Encoding::Ucs2,
@@ -126,5 +165,19 @@ mod tests {
     fn the_character_that_doubles_the_price_is_named() {
         assert_eq!(measure("it’s – here").offender, Some('’'));
         assert_eq!(measure("it's here").offender, None);
+    }
+
+    #[test]
+    fn letters_with_marks_are_written_without_where_they_cost_more() {
+        for (name, plain) in [
+            ("Citroën", "Citroen"),
+            ("Żółte Łąki", "Zolte Laki"),
+            ("Löwe & Ñandú", "Löwe & Ñandu"),
+            ("Cœur – l’été", "Coeur - l'été"),
+            ("日本旅行", "日本旅行"),
+            ("Façade", "Facade"),
+        ] {
+            assert_eq!(without_marks(name), plain, "{name}");
+        }
     }
 }

@@ -16,6 +16,7 @@ use crate::channel::ChannelSettings;
 use crate::domain::ids::{AccountId, SkillId};
 use crate::domain::zone::Zone;
 use crate::liveperson::LivePersonAuth;
+use crate::secret::Secret;
 
 /// What we know of a LivePerson account before we have asked LivePerson.
 #[derive(Clone, Debug)]
@@ -41,6 +42,8 @@ pub struct AccountSettings {
     pub badge_origins: Vec<String>,
     pub badge_require_token_for_customer_ids: bool,
     pub badge_tokens: BadgeTokens,
+    /// Who knows it may say that something has happened in a conversation.
+    pub hint_secret: Option<Secret>,
     /// The channels for which it has settings of its own.
     pub channels: ChannelSettings,
 }
@@ -153,6 +156,7 @@ fn read_one(
     let badge_origins = r.list("UNREAD_BADGE_ORIGINS", parse::origin);
     let require_token = r.setting("UNREAD_BADGE_REQUIRE_TOKEN_FOR_CUSTOMER_IDS", parse::flag);
     let badge_tokens = badge::read(r);
+    let hint_secret = r.optional("UNREAD_HINT_SECRET", parse::signing_secret);
     let channels = channel::read_own(r, uses);
     let page_url = page_url?;
     let own_origin = page_url
@@ -171,6 +175,7 @@ fn read_one(
         badge_origins: badge_origins?.unwrap_or_else(|| own_origin.collect()),
         badge_require_token_for_customer_ids: require_token?,
         badge_tokens: badge_tokens?,
+        hint_secret: hint_secret?,
         channels: channels?,
         page_url,
     })

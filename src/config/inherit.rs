@@ -141,10 +141,13 @@ mod tests {
         }
     }
 
+    /// A setting, and the one it lacks.
+    type Lacking = Option<(&'static str, &'static str)>;
+
     #[test]
     fn a_port_needs_its_host_and_a_token_its_account() {
         #[rustfmt::skip]
-        let cases: [(&[&str], Option<(&str, &str)>); 10] = [
+        let cases: [(&[&str], Lacking); 10] = [
             (&[], None),
             (&["SMTP_HOST", "SMTP_PORT", "SMTP_TLS"], None),
             (&["SMTP_PORT"], Some(("SMTP_PORT", "SMTP_HOST"))),

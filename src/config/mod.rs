@@ -10,6 +10,7 @@ mod account;
 mod badge;
 mod channel;
 mod contradictions;
+mod database_url;
 mod host;
 mod inherit;
 mod journal;
@@ -31,11 +32,11 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sqlx::postgres::PgConnectOptions;
 use url::Url;
 
 pub use account::{AccountSettings, LEGACY_KEYS};
 pub use badge::{BadgeTokens, IdTokenKeys, IdTokens};
+pub use database_url::DatabaseUrl;
 pub use host::{HostPattern, InvalidHost};
 pub use journal::Journal;
 pub use keys::reference;
@@ -58,7 +59,7 @@ use reader::{Noted, SettingsReader};
 #[derive(Clone, Debug)]
 pub struct Config {
     /// `None`: a PostgreSQL of our own.
-    pub database_url: Option<Secret>,
+    pub database_url: Option<DatabaseUrl>,
     /// Connections one process may hold.
     pub database_connections: u32,
     /// What all processes together may hold, as whoever planned them says.
@@ -306,18 +307,11 @@ fn read_all(r: &mut SettingsReader, role: ProcessRole) -> Result<Config, Noted> 
     Ok(config)
 }
 
-fn read_database_url(r: &mut SettingsReader, role: ProcessRole) -> Result<Option<Secret>, Noted> {
-    const EXPECTED: &str =
-        "an address like postgres://user:password@host/name, as PostgreSQL's own programs take it";
-    let url = r.optional("DATABASE_URL", |raw| {
-        let is_postgres =
-            Url::parse(raw).is_ok_and(|url| matches!(url.scheme(), "postgres" | "postgresql"));
-        if is_postgres && raw.parse::<PgConnectOptions>().is_ok() {
-            Ok(Secret::new(raw))
-        } else {
-            Err(EXPECTED)
-        }
-    })?;
+fn read_database_url(
+    r: &mut SettingsReader,
+    role: ProcessRole,
+) -> Result<Option<DatabaseUrl>, Noted> {
+    let url = r.optional("DATABASE_URL", DatabaseUrl::parse)?;
     if url.is_none() && role.needs_database_url() {
         return Err(r.problem(
             "DATABASE_URL",

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
+use sqlx::PgPool;
 use utoipa::ToSchema;
 
 use super::accounts::{Accounts, Allowed};
@@ -114,7 +115,31 @@ pub async fn stored(
         }),
         held_by: waiting.reason,
     });
-    let unread = db::forecast::unread(&ctx.pool, about, MOST_UNREAD).await?;
+    Ok(Forecast {
+        account: about.account.clone(),
+        skill: about.skill,
+        from: now,
+        until,
+        due: due.collect(),
+        more,
+        not: unreminded_in(&ctx.pool, about).await?,
+    })
+}
+
+/// The unread conversations of an account that have no reminder waiting, by reason; most first.
+pub async fn unreminded(
+    pool: &PgPool,
+    account: &Allowed<AccountId>,
+) -> Result<Vec<NotReminded>, ControlError> {
+    let everywhere = ForecastScope {
+        account,
+        skill: None,
+    };
+    Ok(unreminded_in(pool, everywhere).await?)
+}
+
+async fn unreminded_in(pool: &PgPool, about: ForecastScope<'_>) -> sqlx::Result<Vec<NotReminded>> {
+    let unread = db::forecast::unread(pool, about, MOST_UNREAD).await?;
     let not = unread.into_iter().filter_map(|unread| {
         let reason = unread.reason.unwrap_or(Cause::Ours(Reason::NoRule));
         (reason != Cause::Ours(Reason::Scheduled)).then(|| NotReminded {
@@ -123,15 +148,7 @@ pub async fn stored(
             example: unread.example,
         })
     });
-    Ok(Forecast {
-        account: about.account.clone(),
-        skill: about.skill,
-        from: now,
-        until,
-        due: due.collect(),
-        more,
-        not: not.collect(),
-    })
+    Ok(not.collect())
 }
 
 /// A look at LivePerson: what would become of the people there, under the rule in force and under a change.
@@ -239,7 +256,14 @@ pub async fn live(
         told.unread += 1;
         let done = existing.get(&record.id).map_or(&[][..], Vec::as_slice);
         let tell = |rules: &[Rule]| {
-            let verdict = forecast::verdict(account, &ctx.installation, rules, record, done, now);
+            let verdict = forecast::verdict(
+                account,
+                ctx.installation_of(&account.id),
+                rules,
+                record,
+                done,
+                now,
+            );
             ConversationForecast::of(verdict)
         };
         let one = UnreadConversation {

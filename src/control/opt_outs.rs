@@ -141,10 +141,7 @@ pub async fn refuse(
     (reason, source): (Suppression, Source),
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
-    let accounts = match policy.reach.accounts(no) {
-        OptOutAccounts::All => policy.all(),
-        OptOutAccounts::Own | OptOutAccounts::SharingSender => vec![account.clone()],
-    };
+    let accounts = policy.accounts_by_link(no, account);
     db::suppressions::add(conn, &accounts, channel, &hash, (reason, source), now).await?;
     for (channel, other) in policy.addresses(conn, (channel, hash)).await? {
         if other != hash {
@@ -155,7 +152,32 @@ pub async fn refuse(
     Ok(())
 }
 
+/// Takes back a no that was said by the link, as far as it reached. Whether the address may be written to again: what was said in
+/// another way stays.
+pub async fn take_back(
+    conn: &mut PgConnection,
+    policy: &Policy,
+    (account, channel, hash): (&AccountId, Channel, AddressHash),
+    now: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    let accounts = policy.accounts_by_link(No::Unsubscribe, account);
+    for (channel, hash) in policy.addresses(conn, (channel, hash)).await? {
+        let by_link = [Source::UnsubscribeLink];
+        db::suppressions::lift(conn, &accounts, channel, &hash, &by_link).await?;
+    }
+    let left = db::suppressions::active(conn, &[hash], now).await?;
+    Ok(!left.contains_key(&(hash, channel, account.clone())))
+}
+
 impl Policy {
+    /// The accounts that a no by a link or a complaint is about.
+    fn accounts_by_link(&self, no: No, account: &AccountId) -> Vec<AccountId> {
+        match self.reach.accounts(no) {
+            OptOutAccounts::All => self.all(),
+            OptOutAccounts::Own | OptOutAccounts::SharingSender => vec![account.clone()],
+        }
+    }
+
     /// The accounts that an answer by text message is about.
     async fn accounts_of(
         &self,

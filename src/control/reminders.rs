@@ -17,14 +17,14 @@ use crate::db::reminders::{ReminderCursor, ReminderFilter};
 use crate::db::reports::Reminder;
 use crate::domain::contact::{self, Address};
 use crate::domain::decide::{Reason, Stage, Verdict};
-use crate::domain::ids::ReminderId;
+use crate::domain::ids::{Channel, ReminderId};
 use crate::domain::reminder::ReminderState;
 use crate::jobs::context::Context;
 use crate::jobs::names::{self, DueDelivery};
 use crate::jobs::queue::When;
 use crate::liveperson::Purpose;
 
-pub use view::{AttemptView, DecisionView, Detail, ReminderList, ReminderView};
+pub use view::{AttemptView, DecisionView, Detail, ReminderList, ReminderView, StateCounts};
 
 /// A page of the reminders that fit, newest first.
 pub async fn search(
@@ -44,6 +44,49 @@ pub async fn search(
         reminders: page.reminders.into_iter().map(ReminderView::from).collect(),
         next: page.next,
     })
+}
+
+/// The same of several states, as one list.
+pub async fn search_states(
+    pool: &PgPool,
+    accounts: &Accounts,
+    filter: ReminderFilter,
+    states: &[ReminderState],
+    after: Option<ReminderCursor>,
+    most: i64,
+) -> Result<ReminderList, ControlError> {
+    let filter = ReminderFilter {
+        accounts: accounts.ids().to_vec(),
+        ..filter
+    };
+    let mut page = db::reminders::search_states(pool, &filter, states, after, most).await?;
+    obstacles::mark(&obstacles::of(pool, accounts).await?, &mut page.reminders);
+    Ok(ReminderList {
+        reminders: page.reminders.into_iter().map(ReminderView::from).collect(),
+        next: page.next,
+    })
+}
+
+/// The reminders that are looked at next, soonest first.
+pub async fn coming(
+    pool: &PgPool,
+    accounts: &Accounts,
+    most: i64,
+) -> Result<Vec<ReminderView>, ControlError> {
+    let mut next = db::reports::due_next(pool, accounts.ids(), most).await?;
+    obstacles::mark(&obstacles::of(pool, accounts).await?, &mut next);
+    Ok(next.into_iter().map(ReminderView::from).collect())
+}
+
+/// How many reminders there are of each state: of those that ended, since `since`.
+pub async fn counts(
+    pool: &PgPool,
+    accounts: &Accounts,
+    channel: Option<Channel>,
+    since: DateTime<Utc>,
+) -> Result<StateCounts, ControlError> {
+    let counts = db::reminder_counts::by_state_of(pool, accounts.ids(), channel, since).await?;
+    Ok(StateCounts::new(since, counts))
 }
 
 /// Reminders of one conversation shown beside each other.
@@ -210,6 +253,19 @@ async fn at_liveperson(ctx: &Context, reminder: &Reminder) -> Result<Address, Co
     contact.map(|contact| contact.address).ok_or_else(|| {
         ControlError::Conflict("LivePerson has no usable address for this customer".to_owned())
     })
+}
+
+/// Whether there is such a reminder that the caller may see.
+pub async fn exists(
+    pool: &PgPool,
+    accounts: &Accounts,
+    id: ReminderId,
+) -> Result<bool, ControlError> {
+    match find(pool, accounts, id).await {
+        Ok(_) => Ok(true),
+        Err(ControlError::NotFound(_)) => Ok(false),
+        Err(other) => Err(other),
+    }
 }
 
 async fn find(

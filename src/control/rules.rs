@@ -6,6 +6,7 @@
 
 mod check;
 mod contradictions;
+mod coverage;
 mod draft;
 mod file;
 mod view;
@@ -26,6 +27,7 @@ use crate::domain::rule::{Rule, RuleKey, RuleSettings, differences};
 
 pub use check::{RuleCheck, check, checked};
 pub use contradictions::{ContradictionView, RuleContradictions, around, of_key};
+pub use coverage::{CoveredBy, SkillCoverage, coverage};
 pub use draft::{autosave_draft, save_draft};
 pub use file::{ImportedRule, ImportedRules, RuleImport, export, import};
 pub use view::{DraftView, Governing, ListView, PublishedRule, RuleStamp, RuleView, VersionView};

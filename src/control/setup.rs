@@ -5,7 +5,7 @@ use sqlx::PgPool;
 use utoipa::ToSchema;
 
 use super::ControlError;
-use super::accounts::Allowed;
+use super::accounts::{Accounts, Allowed};
 use crate::channel;
 use crate::db;
 use crate::db::setup::SetupProgress;
@@ -59,6 +59,14 @@ pub async fn of_account(
         done: steps.iter().all(|step| step.done),
         steps,
     })
+}
+
+/// Whether every account has gone live: what leads there is then not needed any more.
+pub async fn is_over(pool: &PgPool, accounts: &Accounts) -> Result<bool, ControlError> {
+    let live = db::live::of_accounts(pool, accounts.ids()).await?;
+    let mut ids = accounts.ids().iter();
+    let all = ids.all(|id| live.iter().any(|(account, _)| account == id));
+    Ok(all && !accounts.ids().is_empty())
 }
 
 async fn is_paused(pool: &PgPool, account: &AccountId) -> Result<bool, ControlError> {

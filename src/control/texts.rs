@@ -8,10 +8,12 @@ use super::{ControlError, Fault};
 use crate::channel::render::{
     self, Reads, Rendered, Severity, TemplateProblem, Texts, VARIABLES, Vars,
 };
+pub use crate::channel::render::{TextPiece, pieces};
 use crate::channel::sms;
 use crate::domain::channel::Length;
 use crate::domain::contact;
 use crate::domain::ids::{AccountId, Channel};
+use crate::domain::language::lookup;
 use crate::domain::read_state::{Episode, ReadState, read_state};
 use crate::domain::rule::Template;
 use crate::jobs::context::Context;
@@ -21,6 +23,8 @@ use crate::liveperson::Purpose;
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Variable {
     pub name: &'static str,
+    /// What it is called on pages.
+    pub label: &'static str,
     /// What it stands for.
     pub what: &'static str,
     pub sample: &'static str,
@@ -31,6 +35,7 @@ pub fn variables() -> Vec<Variable> {
     let all = VARIABLES.iter();
     all.map(|v| Variable {
         name: v.name,
+        label: v.label,
         what: v.what,
         sample: v.sample,
     })
@@ -94,6 +99,8 @@ pub async fn of_conversation(
 #[schema(as = Preview)]
 pub struct TextPreview {
     pub subject: Option<String>,
+    /// What mail programs show beside the subject.
+    pub preheader: Option<String>,
     pub text: Option<String>,
     pub html: Option<String>,
     /// How much SMS it is; left out for e-mail.
@@ -157,6 +164,7 @@ fn preview_problems(
     if let Some(rendered) = rendered {
         told.sms = (channel.profile().length == Length::Segments).then(|| sms_size(&rendered.text));
         told.subject = rendered.subject;
+        told.preheader = rendered.preheader;
         told.text = Some(rendered.text);
         told.html = rendered.html;
     }
@@ -208,6 +216,11 @@ impl PreviewRecipient {
 /// The built-in text of a channel in the nearest language, to begin an own one with.
 pub fn built_in(channel: Channel, language: &str) -> Template {
     render::built_in(channel, language)
+}
+
+/// The same; `None` if no built-in text is in this language.
+pub fn standard(channel: Channel, language: &str) -> Option<Template> {
+    lookup(render::languages(), language).map(|tag| render::built_in(channel, tag))
 }
 
 /// Languages with built-in texts.

@@ -112,8 +112,8 @@ pub async fn take_probe(
                 or not exists (select from attempts a where a.reminder = $5 and a.sender = $2 and a.ended_at >= c.opened_at)
                    and not exists (select from refusals f where f.reminder = $5 and f.provider = $1 and f.sender = $2)
                 or not exists (
-                    select from reminders r
-                    where r.next_at <= $8 and r.state = 'scheduled' and r.channel = $6 and r.id <> $5
+                    select from pending p join reminders r on r.id = p.reminder
+                    where p.next_at <= $8 and r.state = 'scheduled' and r.channel = $6 and r.id <> $5
                       and not exists (
                           select from attempts a where a.reminder = r.id and a.sender = $2 and a.ended_at >= c.opened_at)
                       and not exists (
@@ -171,9 +171,13 @@ pub async fn held(
 ) -> sqlx::Result<Vec<(ReminderId, AccountId)>> {
     let rows = sqlx::query(
         "update reminders set next_at = $2 where id in (
-             select id from reminders
-             where next_at > $2 and state = 'scheduled' and channel = $1 and reason = 'circuit_open'
-             order by next_at limit $3 for update skip locked)
+             select id from reminders where id = any (array(
+                 select p.reminder from pending p
+                 cross join lateral (select * from reminders where id = p.reminder offset 0) r
+                 where p.next_at > $2 and r.state = 'scheduled' and r.channel = $1 and r.reason = 'circuit_open'
+                 order by p.next_at limit $3))
+               and next_at > $2 and state = 'scheduled' and reason = 'circuit_open'
+             for update skip locked)
          returning id, account",
     )
     .bind(channel)

@@ -193,6 +193,8 @@ pub struct UnreadState {
     pub since: Option<DateTime<Utc>>,
     /// The oldest of the snapshots this answer rests on.
     pub seen_at: Option<DateTime<Utc>>,
+    /// The conversations with something unread, a few of them at most.
+    pub conversations: Vec<String>,
 }
 
 /// Of whom the badge asks.
@@ -217,12 +219,17 @@ pub async fn unread_of(pool: &PgPool, asked: &[UnreadQuery]) -> sqlx::Result<Vec
                     coalesce(bool_or(v.open and v.read_state = 'unread'), false) as unread,
                     coalesce(sum(v.unread_count) filter (where v.open and v.read_state = 'unread'), 0)::bigint as count,
                     min(v.unread_since) filter (where v.open and v.read_state = 'unread') as since,
-                    -- What a full pass has met and found unchanged, it did not write.
-                    min(greatest(v.seen_at, s.full_at)) filter (where v.open) as seen_at
+                    -- What a pass has met and found unchanged, it did not write. A recent pass shows what agents write; that somebody has
+                    -- read, a check by id does.
+                    min(greatest(v.seen_at, s.full_at, case when v.read_state = 'unread' then o.checked_at else s.recent_at end))
+                        filter (where v.open) as seen_at,
+                    coalesce((array_agg(v.id order by v.unread_since) filter (where v.open and v.read_state = 'unread'))[:5], '{}')
+                        as conversations
              from (select distinct conversation from consumers
                    where account = a.account and consumer = a.consumer and (kind = 'liveperson' or a.by_customer_id)) c
              join conversations v on v.account = a.account and v.id = c.conversation
-             left join scans s on s.account = v.account and s.skill = v.skill) u
+             left join scans s on s.account = v.account and s.skill = v.skill
+             left join open_badges o on o.account = v.account and o.conversation = v.id) u
          order by a.place",
     )
     .bind(accounts)

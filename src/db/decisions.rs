@@ -32,9 +32,11 @@ pub async fn log(
          from unnest($3::bigint[], $4::text[], $5::text[], $6::timestamptz[]) as e(reminder, verdict, reason, until)
          join reminders r on r.id = e.reminder
          left join lateral (
-             select verdict, reason from decisions d where d.reminder = r.id order by d.id desc limit 1
+             select id, verdict, reason from decisions d where d.reminder = r.id order by d.id desc limit 1
          ) last on true
-         where (e.verdict, e.reason) is distinct from (last.verdict, last.reason)",
+         where (e.verdict, e.reason) is distinct from (last.verdict, last.reason)
+            -- A decision to send, since then.
+            or exists (select from attempts a where a.reminder = r.id and a.id > last.id)",
     )
     .bind(now)
     .bind(stage)

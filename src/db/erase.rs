@@ -181,11 +181,13 @@ async fn husks(
     ids: &[String],
     now: DateTime<Utc>,
 ) -> sqlx::Result<i64> {
-    sqlx::query("delete from consumers where account = $1 and conversation = any ($2)")
-        .bind(account)
-        .bind(ids)
-        .execute(&mut *conn)
-        .await?;
+    for sql in [
+        "delete from consumers where account = $1 and conversation = any ($2)",
+        "delete from open_badges where account = $1 and conversation = any ($2)",
+    ] {
+        let deleted = sqlx::query(sql).bind(account).bind(ids);
+        deleted.execute(&mut *conn).await?;
+    }
     let husks = sqlx::query(
         "update conversations set skill = -1, started_at = $3, open = false, read_state = 'read', episode = null,
              unread_since = null, unread_count = 0, time_zone = null, language = null, reason = null,

@@ -46,10 +46,10 @@ pub async fn waiting(
                 coalesce((select p.reason from suppressions p
                           where p.address_hash = r.recipient_hash and p.channel = r.channel and p.account = r.account
                             and (p.expires_at is null or p.expires_at > r.next_at)), r.reason) as reason
-         from reminders r left join skills s on s.account = r.account and s.id = r.skill
-         where r.next_at <= $3 and r.state = 'scheduled' and r.account = $1
+         from pending w join reminders r on r.id = w.reminder left join skills s on s.account = r.account and s.id = r.skill
+         where w.next_at <= $3 and r.state = 'scheduled' and r.account = $1
              and ($2::bigint is null or r.skill = $2)
-         order by r.next_at, r.id limit $4",
+         order by w.next_at, w.reminder limit $4",
     )
     .bind(about.account)
     .bind(about.skill)

@@ -14,12 +14,14 @@ pub struct Linked {
     pub account: AccountId,
     pub channel: Channel,
     pub recipient_hash: Option<Vec<u8>>,
+    /// Of its text.
+    pub language: Option<String>,
     pub created_at: DateTime<Utc>,
 }
 
 pub async fn find(pool: &PgPool, token: &str) -> sqlx::Result<Option<Linked>> {
     sqlx::query_as(
-        "select id, account, channel, recipient_hash, created_at from reminders where token = $1",
+        "select id, account, channel, recipient_hash, language, created_at from reminders where token = $1",
     )
     .bind(token)
     .fetch_optional(pool)

@@ -18,6 +18,7 @@ pub mod drafts;
 pub mod erase;
 pub mod forecast;
 pub mod heartbeat;
+pub mod hints;
 pub mod holds;
 pub mod idempotency;
 pub mod incidents;
@@ -28,6 +29,8 @@ pub mod ledger;
 pub mod limits;
 pub mod links;
 pub mod live;
+pub mod migrations;
+pub mod open_badges;
 pub mod opt_outs;
 pub mod past;
 pub mod pauses;
@@ -49,9 +52,11 @@ mod schema;
 pub mod second_factors;
 pub mod sender_checks;
 pub mod server;
+pub mod servers;
 pub mod sessions;
 pub mod setup;
 pub mod sso;
+pub mod statistics;
 pub mod suppressions;
 pub mod test_messages;
 pub mod tokens;
@@ -112,7 +117,7 @@ pub fn pool_for_migrations(options: PgConnectOptions) -> PgPool {
         .acquire_timeout(Duration::from_secs(10))
         .after_connect(|conn, _| {
             Box::pin(async move {
-                let session = format!("{SESSION}; set lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'");
+                let session = format!("{SESSION}; set lock_timeout = '{MIGRATION_LOCK_TIMEOUT}'");
                 sqlx::raw_sql(sqlx::AssertSqlSafe(session))
                     .execute(conn)
                     .await?;
@@ -123,13 +128,15 @@ pub fn pool_for_migrations(options: PgConnectOptions) -> PgPool {
 }
 
 /// So long a migration may keep others waiting while it waits itself.
-const LOCK_TIMEOUT_SECONDS: u32 = 2;
+const MIGRATION_LOCK_TIMEOUT: &str = "2s";
 
-/// Whether a statement has waited too long for a lock.
+/// Whether a statement has waited too long for a lock, or two that waited for each other were told apart.
 pub fn is_locked_out(error: &anyhow::Error) -> bool {
     let mut causes = error.chain();
     causes.any(|cause| match cause.downcast_ref::<sqlx::Error>() {
-        Some(sqlx::Error::Database(error)) => error.code().as_deref() == Some("55P03"),
+        Some(sqlx::Error::Database(error)) => {
+            matches!(error.code().as_deref(), Some("55P03" | "40P01"))
+        }
         _ => false,
     })
 }
@@ -139,12 +146,14 @@ pub fn is_locked_out(error: &anyhow::Error) -> bool {
 /// A process that stands still in the middle of a transaction (a frozen machine) would hold its locks for as long: the server ends
 /// such a transaction.
 ///
-/// Statements find their rows by an index, whatever the planner believes of the tables' sizes: a connection keeps a plan until the
-/// table is analysed anew, and one that was made while a table was nearly empty would read all of it each time, while thousands of
-/// reminders fill it. Which index is the planner's choice all the same. What has no index to go by is read from end to end all the same, at
-/// a price that would have the server compile the statement (`jit`) and divide it among processes that it starts for that
-/// (`max_parallel_workers_per_gather`): both take longer than any of ours.
-const SESSION: &str = "set idle_in_transaction_session_timeout = '30s'; set enable_seqscan = off; set jit = off; \
+/// A connection keeps the plan of a statement until its tables are analysed anew, and one that was made while a table was small reads all
+/// of it. `statistics::refresh` has a table analysed when it has grown; until then it helps that a page found by an index is said to cost
+/// little more than the next one of the table, which is what it costs on a disk without a moving head, and in memory. To plan each
+/// statement anew would cost more than most of them.
+///
+/// What has no index to go by is read from end to end, at a price that may have the server compile the statement (`jit`) and divide it
+/// among processes that it starts for that (`max_parallel_workers_per_gather`): both take longer than any of ours.
+const SESSION: &str = "set idle_in_transaction_session_timeout = '30s'; set random_page_cost = 1.1; set jit = off; \
      set max_parallel_workers_per_gather = 0";
 
 /// This transaction's commit does not wait for the disk. For what a crash of the server may forget.

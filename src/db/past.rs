@@ -68,23 +68,25 @@ pub async fn write(
              from invented order by since
              on conflict (account, conversation, episode, step) do nothing
              returning id, conversation, channel, step, state, reason, due_at, sent_at, final_at, created_at
-         ), tried as (
-             insert into attempts (reminder, number, sender, started_at, lease_until, ended_at, outcome, code)
-             select k.id, 1, i.sender, coalesce(k.sent_at, k.final_at), coalesce(k.sent_at, k.final_at),
-                 coalesce(k.sent_at, k.final_at), case when k.state = 'failed' then 'refused' else 'accepted' end,
-                 case when k.state = 'failed' then k.reason end
-             from kept k join invented i on i.conversation = k.conversation and i.step = k.step
-             where k.sent_at is not null or k.state = 'failed'
          ), decided as (
              insert into decisions (at, account, conversation, channel, step, reminder, stage, verdict, reason, until)
              select d.at, $1, k.conversation, k.channel, k.step, k.id, d.stage, d.verdict, d.reason, d.until
              from kept k, lateral (values
                  (k.created_at, 'scan', 'schedule', 'scheduled', k.due_at),
-                 (coalesce(k.sent_at, k.final_at), 'deliver',
-                  case when k.state = 'cancelled' then 'cancel' when k.state = 'expired' then 'expire' else 'send' end,
-                  case when k.state in ('cancelled', 'expired') then k.reason else 'due' end, null::timestamptz)
+                 (k.final_at, 'deliver', case k.state when 'cancelled' then 'cancel' when 'expired' then 'expire' end, k.reason, null)
              ) as d(at, stage, verdict, reason, until)
+             where d.verdict is not null
              order by d.at
+             returning id
+         ), tried as (
+             insert into attempts (reminder, number, sender, started_at, lease_until, ended_at, outcome, code)
+             select k.id, 1, i.sender, coalesce(k.sent_at, k.final_at), coalesce(k.sent_at, k.final_at),
+                 coalesce(k.sent_at, k.final_at), case when k.state = 'failed' then 'refused' else 'accepted' end,
+                 case when k.state = 'failed' then k.reason end
+             from kept k join invented i on i.conversation = k.conversation and i.step = k.step,
+                 -- An attempt comes after what was decided before it.
+                 (select count(*) from decided) as first
+             where k.sent_at is not null or k.state = 'failed'
          )
          select 1 from kept",
     )

@@ -123,9 +123,13 @@ pub async fn release(
 ) -> sqlx::Result<Vec<(ReminderId, AccountId, Channel)>> {
     let rows = sqlx::query(
         "with held as (
-             select id from reminders
-             where state = 'scheduled' and reason = $4 and next_at > $2 and ($1::text is null or account = $1)
-             order by deadline limit $3 for update skip locked
+             select id from reminders where id = any (array(
+                 select p.reminder from pending p
+                 cross join lateral (select * from reminders where id = p.reminder offset 0) r
+                 where r.state = 'scheduled' and r.reason = $4 and p.next_at > $2 and ($1::text is null or p.account = $1)
+                 order by r.deadline limit $3))
+               and state = 'scheduled' and reason = $4 and next_at > $2
+             for update skip locked
          )
          update reminders r set next_at = $2 from held where r.id = held.id returning r.id, r.account, r.channel",
     )

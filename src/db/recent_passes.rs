@@ -53,7 +53,7 @@ pub async fn finished(
 ) -> sqlx::Result<()> {
     sqlx::query(
         "update scans c set recent_at = case when r.error is null then greatest(c.recent_at, $2) else c.recent_at end,
-             error = coalesce(r.error, c.error), alone = r.alone or c.alone
+             recent_error = r.error, alone = r.alone or c.alone
          from unnest($3::bigint[], $4::bool[], $5::text[]) as r (skill, alone, error)
          where c.account = $1 and c.skill = r.skill",
     )
@@ -92,6 +92,39 @@ pub async fn note(
     .bind(started_at)
     .bind(number(totals.calls))
     .bind(number(totals.met))
+    .bind(number(totals.changed))
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// What asking about open badges took and found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BadgeCheckTotals {
+    pub calls: u32,
+    /// Conversations that were asked about.
+    pub asked: u32,
+    /// Those that were read, answered or closed, or had another message.
+    pub changed: u32,
+}
+
+/// Writes down what open badges were found to be.
+pub async fn note_badges(
+    db: impl PgExecutor<'_>,
+    account: &AccountId,
+    totals: BadgeCheckTotals,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let number = |n: u32| i32::try_from(n).unwrap_or(i32::MAX);
+    sqlx::query(
+        "insert into recent_passes (account, badges_at, badge_calls, badge_asked, badge_changed) values ($1, $2, $3, $4, $5)
+         on conflict (account) do update set badges_at = excluded.badges_at, badge_calls = excluded.badge_calls,
+             badge_asked = excluded.badge_asked, badge_changed = excluded.badge_changed",
+    )
+    .bind(account)
+    .bind(now)
+    .bind(number(totals.calls))
+    .bind(number(totals.asked))
     .bind(number(totals.changed))
     .execute(db)
     .await?;
@@ -146,6 +179,11 @@ pub struct LatestPasses {
     pub recent_changed: i32,
     pub missed: i64,
     pub distrusted_at: Option<DateTime<Utc>>,
+    /// When open badges were last asked about, and with what result.
+    pub badges_at: Option<DateTime<Utc>>,
+    pub badge_calls: i32,
+    pub badge_asked: i32,
+    pub badge_changed: i32,
 }
 
 /// Of these accounts, in their order, of the skills in use of each.
@@ -158,7 +196,9 @@ pub async fn latest(
         "select a.account, f.full_at, f.calls as full_calls, f.changed as full_changed,
              p.started_at as recent_at, coalesce(p.calls, 0) as recent_calls, coalesce(p.met, 0) as recent_met,
              coalesce(p.changed, 0) as recent_changed, coalesce(p.missed, 0) as missed,
-             case when p.distrusted_at > $2 then p.distrusted_at end as distrusted_at
+             case when p.distrusted_at > $2 then p.distrusted_at end as distrusted_at,
+             p.badges_at, coalesce(p.badge_calls, 0) as badge_calls, coalesce(p.badge_asked, 0) as badge_asked,
+             coalesce(p.badge_changed, 0) as badge_changed
          from unnest($1::text[]) with ordinality as a (account, place)
          cross join lateral (
              select case when bool_and(c.full_at is not null) then min(c.full_at) end as full_at,

@@ -165,7 +165,7 @@ pub async fn reschedule(
                order by account, conversation, due_at desc, id)
            -- Another step may have taken its place.
            and not exists (
-               select from reminders p where p.account = r.account and p.conversation = r.conversation and p.next_at is not null)
+               select from pending p where p.account = r.account and p.conversation = r.conversation)
          returning id, account",
     )
     .bind(reminders)

@@ -228,6 +228,32 @@ pub async fn by_state(
     readable(&rows)
 }
 
+/// What lists are headed with: the reminders of these accounts that wait or are being sent now, and those that ended since `from`, by
+/// state; over one channel, or over all.
+pub async fn by_state_of(
+    db: impl PgExecutor<'_>,
+    accounts: &[AccountId],
+    channel: Option<Channel>,
+    from: DateTime<Utc>,
+) -> sqlx::Result<Vec<(ReminderState, i64)>> {
+    let counts = by_hour(
+        "account = any ($2) and ($3::text is null or channel = $3)
+         and (measure in ('scheduled', 'sending') or hour >= $1 and measure in
+              ('sent', 'delivered', 'undelivered', 'cancelled', 'read', 'held_out', 'expired', 'failed', 'unknown'))",
+    );
+    let sql = format!(
+        "select case when measure in ('read', 'held_out') then 'cancelled' else measure end as state, sum(n)::bigint
+         from {counts} group by 1"
+    );
+    let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
+        .bind(from)
+        .bind(accounts)
+        .bind(channel)
+        .fetch_all(db)
+        .await?;
+    readable(&rows)
+}
+
 /// Reminders sent since `from` whose consumer came back, by account and channel.
 pub async fn returns(
     db: impl PgExecutor<'_>,

@@ -1,8 +1,8 @@
 //! Looking reminders up: by what a person knows of them, newest first.
 //!
 //! No filter may make a page slow. What points to few rows (a conversation, a recipient, a consumer) is looked up by it; all else
-//! is filtered among the newest `WINDOW` reminders of the state asked for, and the answer says how far that went, so that the
-//! next page goes on from there. A page can therefore be short, or empty, and still have a next one.
+//! is filtered among the newest `WINDOW` reminders, of the state asked for if it is one that few have, and the answer says how far that
+//! went, so that the next page goes on from there. A page can therefore be short, or empty, and still have a next one.
 
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgExecutor, PgPool, Postgres, QueryBuilder};
@@ -45,7 +45,7 @@ pub enum ReminderOwner {
 }
 
 /// The place after which the next page begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromRow)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, FromRow)]
 pub struct ReminderCursor {
     pub created_at: DateTime<Utc>,
     pub id: i64,
@@ -65,6 +65,62 @@ pub async fn search(
     after: Option<ReminderCursor>,
     most: i64,
 ) -> sqlx::Result<ReminderPage> {
+    let (places, next) = places(pool, filter, after, most).await?;
+    let ids: Vec<i64> = places.iter().map(|place| place.id).collect();
+    Ok(ReminderPage {
+        reminders: by_ids(pool, &ids).await?,
+        next,
+    })
+}
+
+/// Those of several states, as one list. Each state is looked up by itself, where it is found.
+pub async fn search_states(
+    pool: &PgPool,
+    filter: &ReminderFilter,
+    states: &[ReminderState],
+    after: Option<ReminderCursor>,
+    most: i64,
+) -> sqlx::Result<ReminderPage> {
+    let mut found = Vec::with_capacity(states.len());
+    for state in states {
+        let of_state = ReminderFilter {
+            state: Some(*state),
+            ..filter.clone()
+        };
+        found.push(places(pool, &of_state, after, most).await?);
+    }
+    let (places, next) = merged(found, usize::try_from(most).unwrap_or_default());
+    let ids: Vec<i64> = places.iter().map(|place| place.id).collect();
+    Ok(ReminderPage {
+        reminders: by_ids(pool, &ids).await?,
+        next,
+    })
+}
+
+/// One list out of several, newest first. It ends where the first of them ends that goes on.
+fn merged(
+    lists: Vec<(Vec<ReminderCursor>, Option<ReminderCursor>)>,
+    most: usize,
+) -> (Vec<ReminderCursor>, Option<ReminderCursor>) {
+    let end = lists.iter().filter_map(|(_, next)| *next).max();
+    let mut places: Vec<ReminderCursor> =
+        lists.into_iter().flat_map(|(places, _)| places).collect();
+    places.retain(|place| end.is_none_or(|end| *place >= end));
+    places.sort_unstable_by(|one, other| other.cmp(one));
+    if places.len() > most {
+        places.truncate(most);
+        let last = places.last().copied();
+        return (places, last);
+    }
+    (places, end)
+}
+
+async fn places(
+    pool: &PgPool,
+    filter: &ReminderFilter,
+    after: Option<ReminderCursor>,
+    most: i64,
+) -> sqlx::Result<(Vec<ReminderCursor>, Option<ReminderCursor>)> {
     let mut query = QueryBuilder::new("select id, created_at from (");
     window(&mut query, filter, after);
     query.push(") seen where true");
@@ -73,32 +129,25 @@ pub async fn search(
     query
         .push(" order by created_at desc, id desc limit ")
         .push(most);
-    let mut tx = pool.begin_with(filter.begin()).await?;
-    let places: Vec<ReminderCursor> = query.build_query_as().fetch_all(&mut *tx).await?;
+    let places: Vec<ReminderCursor> = query.build_query_as().fetch_all(pool).await?;
     let next = match places.last() {
         Some(last) if i64::try_from(places.len()) == Ok(most) => Some(*last),
-        _ => end_of_window(&mut *tx, filter, after).await?,
+        _ => end_of_window(pool, filter, after).await?,
     };
-    tx.commit().await?;
-    let ids: Vec<i64> = places.iter().map(|place| place.id).collect();
-    Ok(ReminderPage {
-        reminders: by_ids(pool, &ids).await?,
-        next,
-    })
+    Ok((places, next))
 }
 
 impl ReminderFilter {
-    /// What points to few rows is sorted. All else comes in the order of an index, of which no more is read than it takes: those of a
-    /// state by the index of states, although the planner would rather read all of them and sort, or walk through the newest of any
-    /// state.
-    fn begin(&self) -> &'static str {
-        match self.state {
-            _ if self.whose.is_some() => "begin",
-            Some(ReminderState::Sending) => "begin",
-            None => "begin; set local enable_sort = off; set local enable_bitmapscan = off",
-            Some(_) => {
-                "begin; set local enable_sort = off; set local enable_incremental_sort = off; set local enable_bitmapscan = off"
-            }
+    /// The table of those in the state asked for, where they are few among the others.
+    fn list(&self) -> Option<&'static str> {
+        use ReminderState::{
+            Cancelled, Delivered, Expired, Failed, Scheduled, Sending, Sent, Undelivered, Unknown,
+        };
+        match self.state? {
+            _ if self.whose.is_some() => None,
+            Scheduled => Some("pending"),
+            Failed | Expired | Undelivered | Unknown => Some("unsuccessful"),
+            Sending | Sent | Delivered | Cancelled => None,
         }
     }
 }
@@ -122,9 +171,15 @@ fn window(
     filter: &ReminderFilter,
     after: Option<ReminderCursor>,
 ) {
-    query.push(
-        "select id, created_at, account, skill, channel, reason, returned_at from reminders where true",
-    );
+    let from = match filter.list() {
+        None => "select r.id, r.created_at, r.account, r.skill, r.channel, r.state, r.reason, r.returned_at
+                 from reminders r where true".to_owned(),
+        Some(list) => format!(
+            "select l.reminder as id, l.created_at, r.account, r.skill, r.channel, r.state, r.reason, r.returned_at
+             from {list} l join reminders r on r.id = l.reminder where true"
+        ),
+    };
+    query.push(from);
     seen(query, filter, after);
     query
         .push(" order by created_at desc, id desc limit ")
@@ -139,52 +194,61 @@ fn seen(
 ) {
     match &filter.whose {
         Some(ReminderOwner::Conversation(id)) => {
-            query.push(" and conversation = ").push_bind(id.clone());
+            query.push(" and r.conversation = ").push_bind(id.clone());
         }
         Some(ReminderOwner::Consumer(id)) => {
-            query.push(" and (account, conversation) in (select account, conversation from consumers where account = any (");
+            query.push(" and (r.account, r.conversation) in (select account, conversation from consumers where account = any (");
             query
                 .push_bind(filter.accounts.clone())
                 .push(") and consumer = ");
             query.push_bind(id.clone()).push(")");
         }
         Some(ReminderOwner::Conversations(ids)) => {
-            query.push(" and conversation = any (");
+            query.push(" and r.conversation = any (");
             query.push_bind(ids.clone()).push(")");
         }
         None => {}
     }
     if filter.whose.is_some() {
         query
-            .push(" and account = any (")
+            .push(" and r.account = any (")
             .push_bind(filter.accounts.clone())
             .push(")");
     }
-    if let Some(state) = filter.state {
-        if state == ReminderState::Sending {
-            // Few at any moment: each has an attempt that is under way or is being settled.
+    let (created_at, id) = match filter.list() {
+        None => ("r.created_at", "r.id"),
+        Some(_) => ("l.created_at", "l.reminder"),
+    };
+    match filter.state {
+        // Few at any moment: each has an attempt that is under way or is being settled.
+        Some(ReminderState::Sending) => {
             query.push(
-                " and id = any (array(select reminder from attempts where outcome is null
+                " and r.id = any (array(select reminder from attempts where outcome is null
                      union all select reminder from attempts where settle_at is not null))",
             );
-        } else {
-            query.push(" and listed_as = ").push_bind(state);
         }
-        query.push(" and state = ").push_bind(state);
+        Some(state) if filter.list() == Some("unsuccessful") => {
+            query.push(" and l.state = ").push_bind(state);
+        }
+        _ => {}
     }
     if let Some(from) = filter.from {
-        query.push(" and created_at >= ").push_bind(from);
+        query
+            .push(" and ")
+            .push(created_at)
+            .push(" >= ")
+            .push_bind(from);
     }
     if let Some(until) = filter.until {
-        query.push(" and created_at < ").push_bind(until);
+        query
+            .push(" and ")
+            .push(created_at)
+            .push(" < ")
+            .push_bind(until);
     }
     if let Some(place) = after {
-        // The first condition is the index's, the second is exact.
         query
-            .push(" and created_at <= ")
-            .push_bind(place.created_at);
-        query
-            .push(" and (created_at, id) < (")
+            .push(format!(" and ({created_at}, {id}) < ("))
             .push_bind(place.created_at);
         query.push(", ").push_bind(place.id).push(")");
     }
@@ -196,6 +260,9 @@ fn wanted(query: &mut QueryBuilder<Postgres>, filter: &ReminderFilter) {
         .push(" and account = any (")
         .push_bind(filter.accounts.clone())
         .push(")");
+    if let Some(state) = filter.state {
+        query.push(" and state = ").push_bind(state);
+    }
     if let Some(skill) = filter.skill {
         query.push(" and skill = ").push_bind(skill);
     }
@@ -250,4 +317,60 @@ pub async fn kept_address(db: impl PgExecutor<'_>, id: ReminderId) -> sqlx::Resu
     .bind(id)
     .fetch_optional(db)
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn place((second, id): (i64, i64)) -> ReminderCursor {
+        ReminderCursor {
+            created_at: DateTime::UNIX_EPOCH + TimeDelta::seconds(second),
+            id,
+        }
+    }
+
+    /// The page of one list from after a place on, as a look-up gives it.
+    fn page(
+        list: &[ReminderCursor],
+        after: Option<ReminderCursor>,
+        most: usize,
+    ) -> (Vec<ReminderCursor>, Option<ReminderCursor>) {
+        let rest = list.iter().copied();
+        let rest = rest.filter(|place| after.is_none_or(|after| *place < after));
+        let page: Vec<ReminderCursor> = rest.take(most).collect();
+        let next = page.last().copied().filter(|_| page.len() == most);
+        (page, next)
+    }
+
+    proptest! {
+        #[test]
+        fn pages_of_merged_lists_hold_everything_once_and_in_order(
+            seconds in proptest::collection::vec((0..20i64, 0..4usize), 0..60), most in 1..9usize,
+        ) {
+            let mut lists = vec![Vec::new(); 4];
+            for (id, (second, list)) in (0..).zip(seconds) {
+                lists[list].push(place((second, id)));
+            }
+            let mut all: Vec<ReminderCursor> = lists.iter().flatten().copied().collect();
+            all.sort_unstable_by(|one, other| other.cmp(one));
+            for list in &mut lists {
+                list.sort_unstable_by(|one, other| other.cmp(one));
+            }
+            let (mut seen, mut after) = (Vec::new(), None);
+            loop {
+                let found = lists.iter().map(|list| page(list, after, most)).collect();
+                let (places, next) = merged(found, most);
+                prop_assert!(places.len() <= most);
+                seen.extend(places);
+                let Some(next) = next else { break };
+                prop_assert!(after.is_none_or(|after| next < after), "it goes on");
+                after = Some(next);
+            }
+            prop_assert_eq!(seen, all);
+        }
+    }
 }

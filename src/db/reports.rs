@@ -36,7 +36,7 @@ pub struct LatestScan {
 pub async fn scans(pool: &PgPool, accounts: Option<&[AccountId]>) -> sqlx::Result<Vec<LatestScan>> {
     let rows = sqlx::query(
         "select c.account, c.skill, s.name, c.started_at, greatest(c.succeeded_at, c.recent_at) as succeeded_at, c.duration_ms, c.conversations, c.unreadable,
-                c.unread, c.undecided, c.error
+                c.unread, c.undecided, coalesce(c.error, c.recent_error) as error
          from scans c join skills_in_use s on s.account = c.account and s.id = c.skill
          where $1::text[] is null or c.account = any ($1)
          order by c.account, s.name nulls last, c.skill",
@@ -89,7 +89,7 @@ pub async fn due_next(
     most: i64,
 ) -> sqlx::Result<Vec<Reminder>> {
     let sql = format!(
-        "{REMINDER} where r.next_at is not null and r.account = any ($2) order by r.next_at limit $1"
+        "{REMINDER} join pending w on w.reminder = r.id where w.account = any ($2) order by w.next_at limit $1"
     );
     let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
         .bind(most)
@@ -119,14 +119,14 @@ pub struct LoggedDecision {
     pub until: Option<DateTime<Utc>>,
 }
 
-const DECISION: &str = "select id, reminder, at, account, conversation, channel, step, coalesce(passed_over, '{}') as passed_over, stage, verdict, reason, until from decisions";
+const DECISION: &str = "select id, reminder, at, account, conversation, channel, step, coalesce(passed_over, '{}') as passed_over, stage, verdict, reason, until from ";
 
 /// The decisions about these reminders, oldest first.
 pub async fn decisions_about(
     pool: &PgPool,
     reminders: &[ReminderId],
 ) -> sqlx::Result<Vec<LoggedDecision>> {
-    let sql = format!("{DECISION} where reminder = any ($1) order by id");
+    let sql = format!("{DECISION} decision_log where reminder = any ($1) order by id");
     let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
         .bind(reminders)
         .fetch_all(pool)
@@ -142,20 +142,27 @@ pub async fn decisions(
     before: Option<i64>,
     most: i64,
 ) -> sqlx::Result<Vec<LoggedDecision>> {
-    let mut query = QueryBuilder::new(DECISION);
-    query.push(" where account = any (").push_bind(accounts);
-    query.push(")");
-    if let Some(conversation) = conversation {
-        query.push(" and conversation = ").push_bind(conversation);
+    let mut query = QueryBuilder::new("select * from (");
+    // Of each as many as the page takes, by its own index: of the view PostgreSQL would sort all.
+    for (joint, table) in [("(", "decisions"), (") union all (", "decisions_to_send")] {
+        query.push(joint).push(DECISION).push(table);
+        query.push(" where account = any (").push_bind(accounts);
+        query.push(")");
+        if let Some(conversation) = conversation {
+            query.push(" and conversation = ").push_bind(conversation);
+        }
+        if let Some(before) = before {
+            query.push(" and id < ").push_bind(before);
+        }
+        // What only another version knows takes no place on the page, whose last row leads to the next.
+        query
+            .push(" and (channel is null or channel = any (")
+            .push_bind(Channel::ALL)
+            .push(")) order by id desc limit ")
+            .push_bind(most);
     }
-    if let Some(before) = before {
-        query.push(" and id < ").push_bind(before);
-    }
-    // What only another version knows takes no place on the page, whose last row leads to the next.
     query
-        .push(" and (channel is null or channel = any (")
-        .push_bind(Channel::ALL)
-        .push(")) order by id desc limit ")
+        .push(")) as log order by id desc limit ")
         .push_bind(most);
     readable(&query.build().fetch_all(pool).await?)
 }
@@ -191,9 +198,9 @@ pub async fn unwritten(
     since: DateTime<Utc>,
 ) -> sqlx::Result<i64> {
     sqlx::query_scalar(
-        "select count(*) from reminders
-         where listed_as = 'failed' and created_at >= $2 - interval '91 days'
-           and reason = $3 and account = any ($1) and final_at >= $2",
+        "select count(*) from unsuccessful u join reminders r on r.id = u.reminder
+         where u.state = 'failed' and u.created_at >= $2 - interval '91 days'
+           and r.reason = $3 and r.account = any ($1) and r.final_at >= $2",
     )
     .bind(accounts)
     .bind(since)
@@ -220,7 +227,7 @@ pub async fn to_settle(pool: &PgPool) -> sqlx::Result<i64> {
 
 /// Reminders that are not final yet.
 pub async fn not_final(pool: &PgPool) -> sqlx::Result<i64> {
-    sqlx::query_scalar("select count(*) from reminders where next_at is not null")
+    sqlx::query_scalar("select count(*) from pending")
         .fetch_one(pool)
         .await
 }
@@ -253,7 +260,7 @@ pub async fn reminder_of(
 /// The reason of the last decision about a conversation.
 pub async fn last_reason(pool: &PgPool, conversation: &str) -> sqlx::Result<Option<Cause>> {
     sqlx::query_scalar(
-        "select reason from decisions where conversation = $1 order by id desc limit 1",
+        "select reason from decision_log where conversation = $1 order by id desc limit 1",
     )
     .bind(conversation)
     .fetch_optional(pool)

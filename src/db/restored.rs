@@ -118,7 +118,7 @@ pub async fn look_up(
              from input i where r.id = i.id and r.state = 'unknown' and r.reason = 'restored'
                -- Another step may wait by now.
                and not exists (
-                   select from reminders p where p.account = r.account and p.conversation = r.conversation and p.next_at is not null)
+                   select from pending p where p.account = r.account and p.conversation = r.conversation)
              returning r.id
          )
          insert into attempts (reminder, number, sender, address, started_at, lease_until, ended_at, outcome, code, settle_at)

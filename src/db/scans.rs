@@ -139,6 +139,7 @@ pub async fn finished(
              undecided = case when r.error is null then r.undecided else c.undecided end,
              changed = case when r.error is null then r.changed else c.changed end,
              calls = case when r.error is null then r.calls else greatest(r.calls, c.calls) end, error = r.error,
+             recent_error = case when r.error is null then null else c.recent_error end,
              alone = r.alone or (c.alone and r.error is not null)
          from unnest($4::bigint[], $5::integer[], $6::integer[], $7::integer[], $8::integer[], $9::integer[], $10::float8[], $11::bool[],
                      $12::text[]) as r (skill, conversations, unreadable, unread, undecided, changed, calls, alone, error)

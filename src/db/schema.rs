@@ -58,7 +58,7 @@ pub const CARRY_OVER: &str = "With the version that made them: `unread rules exp
 
 /// Brings the ledger's tables up to date. The queue's are migrated by `jobs::queue`.
 pub async fn migrate(pool: &PgPool) -> Result<(), sqlx::migrate::MigrateError> {
-    MIGRATOR.run(pool).await
+    super::migrations::apply(pool, &MIGRATOR).await
 }
 
 /// How many migrations the tables lack.

@@ -15,9 +15,13 @@ pub async fn expire_overdue(
 ) -> sqlx::Result<Vec<(AccountId, String, Channel)>> {
     let rows = sqlx::query(
         "with late as (
-             select id from reminders
-             where state = 'scheduled' and next_at <= $1 and coalesce(latest_at, deadline) < $1
-             order by next_at limit $2 for update skip locked
+             select id from reminders where id = any (array(
+                 select p.reminder from pending p
+                 cross join lateral (select * from reminders where id = p.reminder offset 0) r
+                 where p.next_at <= $1 and r.state = 'scheduled' and coalesce(r.latest_at, r.deadline) < $1
+                 order by p.next_at limit $2))
+               and state = 'scheduled' and next_at <= $1 and coalesce(latest_at, deadline) < $1
+             for update skip locked
          ), expired as (
              update reminders r set state = 'expired', reason = coalesce(r.reason, 'too_late'), next_at = null, final_at = $1,
                  recipient_hash = case when r.counted_at is not null then r.recipient_hash end
@@ -43,8 +47,8 @@ pub async fn overdue(
     most: i64,
 ) -> sqlx::Result<Vec<(ReminderId, AccountId, Channel)>> {
     let rows = sqlx::query(
-        "select id, account, channel from reminders
-         where state = 'scheduled' and next_at <= $1 order by next_at limit $2",
+        "select r.id, r.account, r.channel from pending p join reminders r on r.id = p.reminder
+         where r.state = 'scheduled' and p.next_at <= $1 order by p.next_at limit $2",
     )
     .bind(before)
     .bind(most)
@@ -185,7 +189,7 @@ fn past_retention(keep: Retention, now: DateTime<Utc>) -> Vec<(&'static str, Dat
                      -- The key of an episode that is still open keeps it from being reminded of again.
                      and not exists (select from conversations c
                          where c.account = r.account and c.id = r.conversation and c.open)
-                 order by r.created_at limit $2)",
+                 order by r.created_at limit $2 for update of r skip locked)",
             now - keep.reminders,
         ),
         (
@@ -208,6 +212,15 @@ fn past_retention(keep: Retention, now: DateTime<Utc>) -> Vec<(&'static str, Dat
             // Of skills that are not scanned any more.
             "delete from scans where ctid in (select ctid from scans where started_at < $1 limit $2)",
             now - TimeDelta::days(1),
+        ),
+        (
+            // Pages that show them may say so again at this moment.
+            "delete from open_badges where ctid in (select ctid from open_badges where shown_at < $1 limit $2 for update skip locked)",
+            now - super::open_badges::OPEN_FOR,
+        ),
+        (
+            "delete from hints where ctid in (select ctid from hints where at < $1 limit $2)",
+            now - super::hints::KEPT,
         ),
         (
             "delete from unreadable where ctid in (select ctid from unreadable where last_at < $1 limit $2)",

@@ -56,6 +56,9 @@ impl Doctor<'_> {
                 return Vec::new();
             }
         };
+        if database.servers().len() > 1 {
+            self.servers(database.servers()).await;
+        }
         let pool = db::pool(database.options.clone(), 3);
         self.server(&pool, config, place.as_ref()).await;
         // What keeps them from being read has been told.

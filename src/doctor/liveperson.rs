@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use url::Url;
+
+use super::way::{Obstacle, Way};
 use super::{Doctor, MAX_SKEW_SECONDS};
 use crate::app;
 use crate::clock::Clock;
@@ -42,24 +45,7 @@ impl Doctor<'_> {
         if for_person {
             client = client.made_for(Purpose::Person);
         }
-        // One cause is one line: without an address or a token nothing further can be asked, whatever it answers.
-        let mut stuck = false;
-        for check in client.check().await {
-            match check.outcome {
-                Ok(_) if check.what == "clocks" => {}
-                Ok(found) => self.ok(check.what, found),
-                Err(_) if stuck => self.unchecked(
-                    check.what,
-                    "not tried: what comes before it has failed",
-                    "Fix that first, then run doctor again.",
-                ),
-                Err(error) => {
-                    stuck = check.what.starts_with("domain lookup") || check.what == "access token";
-                    let fix = fix_of_liveperson(check.what, &error);
-                    self.failed(check.what, error.to_string(), fix);
-                }
-            }
-        }
+        self.questions(&client).await;
         if let Some(ahead) = client.clock_ahead() {
             let seconds = ahead.num_seconds();
             let found = format!("LivePerson's minus ours: {seconds} s");
@@ -71,6 +57,49 @@ impl Doctor<'_> {
                 );
             } else {
                 self.ok("clocks", found);
+            }
+        }
+    }
+
+    /// One cause is one line: without an address or a token nothing further can be asked, whatever it answers, and who is not reached for one
+    /// question is not for another.
+    async fn questions(&mut self, client: &liveperson::LivePersonClient) {
+        let mut stuck = false;
+        let mut blocked: Option<Url> = None;
+        for check in client.check().await {
+            let error = match check.outcome {
+                Ok(_) if check.what == "clocks" => continue,
+                Ok(found) => {
+                    self.ok(check.what, found);
+                    continue;
+                }
+                Err(error) => error,
+            };
+            let asked = match &error {
+                LivePersonError::Unavailable { .. } if !stuck => client.place_of(check.what).await,
+                _ => None,
+            };
+            if stuck || asked.is_some() && asked == blocked {
+                self.unchecked(
+                    check.what,
+                    "not tried: what comes before it has failed",
+                    "Fix that first, then run doctor again.",
+                );
+                continue;
+            }
+            stuck = check.what.starts_with("domain lookup") || check.what == "access token";
+            let way = asked.as_ref();
+            let way = way.and_then(|place| Way::to_url(place, "UNREAD_LIVEPERSON_URL"));
+            let obstacle = match way {
+                Some(way) => way.obstacle().await,
+                None => None,
+            };
+            if let Some(Obstacle { found, fix }) = obstacle {
+                blocked = asked;
+                self.failed(check.what, format!("{error}: {found}"), fix);
+            } else {
+                let fix = fix_of_liveperson(check.what, &error);
+                self.failed(check.what, error.to_string(), fix);
             }
         }
     }

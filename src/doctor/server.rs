@@ -2,14 +2,52 @@
 
 use std::io::ErrorKind;
 
-use super::Doctor;
+use futures_util::future::join_all;
+use sqlx::postgres::PgConnectOptions;
+
+use super::{Doctor, way};
 use crate::config::Config;
+use crate::db;
 use crate::db::server::ServerFacts;
 
 pub(super) const NO_DATABASE: &str = "Check that PostgreSQL runs and that host, port, database, user and password in DATABASE_URL are right.";
 pub(super) const POOLER: &str = "Set the pooler to session mode, or go around it. PgBouncer: pool_mode = session, and ignore_startup_parameters = extra_float_digits.";
 
 impl Doctor<'_> {
+    /// Of several servers one takes changes, and another can take over.
+    pub(super) async fn servers(&mut self, servers: &[PgConnectOptions]) {
+        let answers = join_all(servers.iter().map(db::servers::takes_changes)).await;
+        let count = answers.len();
+        for (at, answer) in (1..).zip(&answers) {
+            if let Err(why) = answer {
+                self.warning(
+                    "servers",
+                    format!("host {at} of {count} is not reached: {why}"),
+                    "Start it, or correct the hosts in DATABASE_URL: it cannot take over.",
+                );
+            }
+        }
+        let found = |takes| {
+            answers
+                .iter()
+                .filter(|answer| **answer == Ok(takes))
+                .count()
+        };
+        match found(true) {
+            0 => self.failed(
+                "servers",
+                format!("none of the {count} hosts takes changes"),
+                "Look which of them is the primary, or promote one.",
+            ),
+            1 => self.ok("servers", format!("1 takes changes, {} only read", found(false))),
+            several => self.failed(
+                "servers",
+                format!("{several} of the {count} hosts take changes"),
+                "They are not one database, or the old primary runs beside its successor: stop it, or correct the hosts in DATABASE_URL.",
+            ),
+        }
+    }
+
     /// Whether somebody on the way to the server could read along.
     pub(super) fn encryption(&mut self, facts: &ServerFacts) {
         if facts.is_encrypted {
@@ -47,11 +85,14 @@ impl Doctor<'_> {
 }
 
 /// Why the database could not be asked, without the address (it holds a password), and the fix.
-pub(super) fn unreachable(error: &sqlx::Error) -> (String, &'static str) {
+pub(super) fn unreachable(error: &sqlx::Error) -> (String, String) {
+    if let Some(obstacle) = way::of_certificate(error) {
+        return (format!("not reached: {}", obstacle.found), obstacle.fix);
+    }
     let Some(told) = error.as_database_error() else {
         return (
             format!("not reached: {}", without_pool(error)),
-            fix_of_way(error),
+            fix_of_way(error).to_owned(),
         );
     };
     let fix = match told.code().as_deref() {
@@ -68,7 +109,7 @@ pub(super) fn unreachable(error: &sqlx::Error) -> (String, &'static str) {
         Some("08P01" | "42P05" | "26000") => POOLER,
         _ => NO_DATABASE,
     };
-    (told.message().to_owned(), fix)
+    (told.message().to_owned(), fix.to_owned())
 }
 
 fn without_pool(error: &sqlx::Error) -> String {
@@ -94,8 +135,48 @@ fn fix_of_way(error: &sqlx::Error) -> &'static str {
             "Something swallows what is sent: look at firewalls and network policies on the way, and whether the server hangs."
         }
         sqlx::Error::Tls(_) => {
-            "Check sslmode and sslrootcert in DATABASE_URL: the server's certificate has expired, is for another name, or is of a root that is not known here."
+            "Check sslmode and sslrootcert in DATABASE_URL, and whether the server speaks TLS."
         }
         _ => NO_DATABASE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::CheckState;
+    use super::*;
+    use crate::clock::Clock;
+
+    #[test]
+    fn a_way_on_which_somebody_could_read_along_is_warned_of() {
+        for (is_encrypted, is_local, state, found) in [
+            (true, false, CheckState::Ok, "TLS"),
+            (true, true, CheckState::Ok, "TLS"),
+            (false, true, CheckState::Ok, "none, on this machine"),
+            (
+                false,
+                false,
+                CheckState::Warning,
+                "the connection to the database is not encrypted",
+            ),
+        ] {
+            let facts = ServerFacts {
+                version: "15.4".to_owned(),
+                version_number: 150_004,
+                is_replica: false,
+                may_create: true,
+                connections: 100,
+                in_use: 1,
+                is_read_only: false,
+                is_encrypted,
+                is_local,
+                now: Clock::System.now(),
+            };
+            let mut doctor = Doctor::silent();
+            doctor.encryption(&facts);
+            let line = &doctor.lines[0];
+            assert_eq!((line.state, line.found.as_str()), (state, found));
+            assert_eq!(line.fix.is_some(), state == CheckState::Warning);
+        }
     }
 }

@@ -38,7 +38,7 @@ pub struct TextFacts {
     pub channel: Channel,
     /// The tag under which the rule has it.
     pub language: String,
-    /// `subject`, `text` or `html`.
+    /// `subject`, `preheader`, `text` or `html`.
     pub part: &'static str,
     /// Names that may be unknown and are used where nothing stands in for them.
     pub without_fallback: Vec<&'static str>,
@@ -336,7 +336,7 @@ fn texts(subject: &Subject<'_>, channel: Channel) -> Vec<Contradiction> {
                 variable,
             });
         }
-        if text.says_how_to_stop || part == "subject" {
+        if text.says_how_to_stop || matches!(part, "subject" | "preheader") {
             continue;
         }
         found.push(match channel.profile().way_out {

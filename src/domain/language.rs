@@ -37,6 +37,75 @@ fn normal(tag: &str) -> String {
     format!("{language}{rest}")
 }
 
+/// Languages that people choose from, in the order of their English names.
+pub const NAMES: [(&str, &str); 48] = [
+    ("ar", "Arabic"),
+    ("bn", "Bengali"),
+    ("bg", "Bulgarian"),
+    ("ca", "Catalan"),
+    ("zh-Hans", "Chinese (simplified)"),
+    ("zh-Hant", "Chinese (traditional)"),
+    ("hr", "Croatian"),
+    ("cs", "Czech"),
+    ("da", "Danish"),
+    ("nl", "Dutch"),
+    ("en", "English"),
+    ("en-GB", "English (UK)"),
+    ("et", "Estonian"),
+    ("fi", "Finnish"),
+    ("fr", "French"),
+    ("fr-CA", "French (Canada)"),
+    ("de", "German"),
+    ("de-CH", "German (Switzerland)"),
+    ("el", "Greek"),
+    ("he", "Hebrew"),
+    ("hi", "Hindi"),
+    ("hu", "Hungarian"),
+    ("id", "Indonesian"),
+    ("ga", "Irish"),
+    ("it", "Italian"),
+    ("ja", "Japanese"),
+    ("ko", "Korean"),
+    ("lv", "Latvian"),
+    ("lt", "Lithuanian"),
+    ("ms", "Malay"),
+    ("nb", "Norwegian"),
+    ("fa", "Persian"),
+    ("pl", "Polish"),
+    ("pt", "Portuguese"),
+    ("pt-BR", "Portuguese (Brazil)"),
+    ("ro", "Romanian"),
+    ("ru", "Russian"),
+    ("sr", "Serbian"),
+    ("sk", "Slovak"),
+    ("sl", "Slovenian"),
+    ("es", "Spanish"),
+    ("es-MX", "Spanish (Mexico)"),
+    ("sv", "Swedish"),
+    ("th", "Thai"),
+    ("tr", "Turkish"),
+    ("uk", "Ukrainian"),
+    ("ur", "Urdu"),
+    ("vi", "Vietnamese"),
+];
+
+/// What a language is called in English: "German", "German (AT)". A tag that is in no list is its own name.
+pub fn name(tag: &str) -> String {
+    let wanted = normal(tag);
+    let exact = NAMES.iter().find(|(own, _)| normal(own) == wanted);
+    if let Some((_, name)) = exact {
+        return (*name).to_owned();
+    }
+    let (language, rest) = tag.split_at(tag.find(['-', '_']).unwrap_or(tag.len()));
+    let general = NAMES
+        .iter()
+        .find(|(own, _)| normal(own) == normal(language));
+    match general {
+        Some((_, name)) => format!("{name} ({})", &rest[1..]),
+        None => tag.to_owned(),
+    }
+}
+
 /// Languages that are written from right to left unless their tag names another script (CLDR's likely scripts).
 const RIGHT_TO_LEFT: [&str; 28] = [
     "ar", "arc", "ary", "arz", "azb", "bal", "bqi", "ckb", "dv", "fa", "glk", "he", "khw", "ks",
@@ -91,6 +160,19 @@ mod tests {
     }
 
     #[test]
+    fn languages_have_names_and_are_listed_by_them() {
+        #[rustfmt::skip]
+        let cases = [
+            ("en", "English"), ("DE", "German"), ("de-AT", "German (AT)"), ("pt_BR", "Portuguese (Brazil)"), ("zh-Hant-TW", "zh-Hant-TW"), ("iw", "Hebrew"),
+            ("tlh", "tlh"), ("", ""), ("-", "-"), ("de-", "German ()"),
+        ];
+        for (tag, expected) in cases {
+            assert_eq!(name(tag), expected, "{tag}");
+        }
+        assert!(NAMES.is_sorted_by_key(|(_, name)| *name));
+    }
+
+    #[test]
     fn which_way_a_language_is_written() {
         #[rustfmt::skip]
         let right_to_left = [
@@ -118,7 +200,7 @@ mod tests {
             let tags: Vec<&str> = tags.iter().map(String::as_str).collect();
             let found = lookup(tags.iter().copied(), &wanted);
             prop_assert!(found.is_none_or(|found| tags.contains(&found)));
-            let _ = is_right_to_left(&wanted);
+            let _ = (is_right_to_left(&wanted), name(&wanted));
         }
     }
 }

@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 /// Full passes get at most this share of an account's calls: the rest is for re-checks, recent passes and people.
 pub const FULL_SHARE: f64 = 0.5;
 
+/// What open badges may be asked about with, of an account's calls in one interval.
+const BADGE_SHARE: f64 = 0.1;
+
 /// A full pass that takes longer is too slow: closures, and what recent passes do not show, are learnt from it.
 const FULL_AT_LEAST_EVERY: TimeDelta = TimeDelta::minutes(15);
 
@@ -38,6 +41,18 @@ impl ScanPace {
     /// Calls per second that full passes may take.
     pub fn full_per_second(self) -> f64 {
         self.per_second * FULL_SHARE
+    }
+
+    /// Calls in one interval that open badges may be asked about with.
+    pub fn badge_calls(self) -> usize {
+        let calls = self.per_second * self.every.as_seconds_f64() * BADGE_SHARE;
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a small count, and no more than it"
+        )]
+        let whole = calls.clamp(1.0, 1_000.0) as usize;
+        whole
     }
 
     /// How long a full pass may take before it is too slow.
@@ -167,6 +182,13 @@ mod tests {
             round(1000, 418, 582.0).sentence(pace(5.0)),
             "a full pass over 1,000 skills takes 7 min at 2.5 calls/s, half of what the settings allow; not yet scanned: 418"
         );
+    }
+
+    #[test]
+    fn open_badges_have_a_tenth_of_the_calls_and_one_at_least() {
+        for (per_second, calls) in [(5.0, 30), (0.1, 1), (1.0, 6), (1e9, 1_000)] {
+            assert_eq!(pace(per_second).badge_calls(), calls, "{per_second}");
+        }
     }
 
     #[test]

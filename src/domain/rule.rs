@@ -226,6 +226,9 @@ pub struct Caps {
 pub struct Template {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
+    /// E-mail only: what mail programs show beside the subject; left out: the text's first words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preheader: Option<String>,
     pub text: String,
     /// E-mail only; left out: the built-in layout around the text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -316,12 +319,18 @@ impl ChannelSettings {
         }
     }
 
-    /// The texts for a reader's language tag (`pt-BR`), with their own tag: of that tag, else of a more general one (`pt`), else
-    /// English. `None`: the built-in texts.
-    pub fn template_for(&self, language: Option<&str>) -> Option<(&str, &Template)> {
+    /// The rule's own text for a reader's language tag (`pt-BR`), with its own tag: of that tag, else of a more general one (`pt`).
+    /// `None`: the built-in text, which is preferred to an own one that the reader cannot read if it `is_built_in` for this reader. In
+    /// languages that have neither, English.
+    pub fn template_for(
+        &self,
+        language: Option<&str>,
+        is_built_in: bool,
+    ) -> Option<(&str, &Template)> {
+        let wanted = language.unwrap_or_default();
         let tags = self.templates.keys().map(String::as_str);
-        let tag = lookup(tags.clone(), language.unwrap_or_default());
-        let tag = tag.or_else(|| lookup(tags, "en"))?;
+        let tag = lookup(tags.clone(), wanted)
+            .or_else(|| (!is_built_in).then(|| lookup(tags, "en")).flatten())?;
         Some((tag, self.templates.get(tag)?))
     }
 }

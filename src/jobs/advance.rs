@@ -13,7 +13,7 @@ use sqlx::PgConnection;
 use super::context::Context;
 use super::names::{self, AdvanceJob};
 use super::queue::{self, When};
-use super::scan::{self, Stopped};
+use super::scan::{self, Stopped, Unchanged};
 use crate::batch::Batcher;
 use crate::clock::Clock;
 use crate::domain::ids::AccountId;
@@ -67,14 +67,22 @@ async fn advance(
             .get(&account)
             .context("no such account is configured")?;
         let rules = ctx.rules(account).await?;
-        match scan::ask_by_id(&ctx, account, Purpose::Recheck, &rules, &conversations).await {
+        let asked = scan::ask_by_id(
+            &ctx,
+            account,
+            Purpose::Recheck,
+            &rules,
+            &conversations,
+            Unchanged::Store,
+        );
+        match asked.await {
             // The next scan finds what is owed.
             Err(Stopped::LivePerson(error)) => {
                 tracing::warn!(account = %account.id, conversations = conversations.len(), "Cannot fetch conversations of which a reminder did not arrive: {error}");
                 Ok(())
             }
             Err(Stopped::Database(error)) => Err(error),
-            Ok(()) => Ok(()),
+            Ok(_) => Ok(()),
         }
     };
     let done = done

@@ -135,6 +135,7 @@ pub async fn open_conversations(
         from: now - window,
         to: now,
         updated_since: None,
+        newest_first: false,
     };
     let client = account.client.made_for(Purpose::Person);
     let mut seen = OpenConversations::default();

@@ -9,6 +9,7 @@ pub mod contradictions;
 pub mod deliver;
 pub mod forecast;
 pub mod heartbeat;
+pub mod hint;
 pub mod incidents;
 pub mod journal;
 pub mod names;

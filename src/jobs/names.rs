@@ -14,6 +14,8 @@ pub const SCAN: &str = "scan";
 pub const UPKEEP: &str = "upkeep";
 /// Conversations that are decided about again because a reminder did not reach its consumer.
 pub const ADVANCE: &str = "advance";
+/// Conversations that somebody has hinted at.
+pub const HINT: &str = "hint";
 
 /// Channels have queues of their own, so that a mail server that hangs does not hold up SMS.
 pub fn deliver_queue(channel: Channel) -> &'static str {

@@ -6,6 +6,7 @@
 //! Which skills are next is decided when a lane has time for them, not when the job is put into the queue. So a round that takes
 //! longer than its interval goes on where it is, every skill in its turn, and the next one begins when it is over.
 
+mod badges;
 mod parts;
 mod recent;
 

@@ -1,13 +1,13 @@
 //! One pass over the open conversations of a set of skills: read them page by page, store what is new, owe what is owed.
 //!
 //! Memory holds two pages at a time (one being stored while the next is fetched), however large the account. The result set
-//! moves while it is paged through: it is sorted by start time and restarted from the last start seen every few pages, which
-//! also keeps offsets small; what still slips through is met by the next pass, and what has vanished is asked for by id: between the
+//! moves while it is paged through: it is sorted by start time and read in slices of it (`paging`); what still slips through is met by the next pass, and what has vanished is asked for by id: between the
 //! start times of two pages there must be every conversation that we hold as open, so that nothing needs to be written to know who was met.
 
 mod by_id;
 mod met;
 mod page;
+mod paging;
 mod record;
 
 use std::collections::HashMap;
@@ -29,11 +29,8 @@ use self::met::MetRange;
 
 pub use by_id::{ask_by_id, complete, look_for_forgotten};
 pub use page::{StoredPage, Unchanged, store};
+pub use paging::Paging;
 pub use record::{OwedReminder, ReadRecord, read};
-
-/// From this offset on, the search restarts at the last start time seen: well before the 10,000 results at which search indexes
-/// end, and seldom enough that the ten minutes which LivePerson rounds down, and we read twice, cost little.
-const RESTART_AT: u32 = 4_000;
 
 /// How far back a deep scan goes: LivePerson keeps conversations for 13 months.
 const RETENTION: TimeDelta = TimeDelta::days(396);
@@ -152,6 +149,12 @@ struct ScanPass<'a> {
     partial: bool,
 }
 
+/// A page, and when it was asked for.
+struct AskedPage {
+    answer: SearchPage,
+    asked_at: DateTime<Utc>,
+}
+
 impl ScanPass<'_> {
     /// Conversations begun before the usual window: rare, since LivePerson closes idle ones, but invisible otherwise.
     async fn older_windows(&mut self, now: DateTime<Utc>) -> Result<(), Stopped> {
@@ -168,41 +171,29 @@ impl ScanPass<'_> {
             Scope::UpdatedSince(since) => Some(since),
             Scope::All | Scope::Older => None,
         };
-        let mut search = Search {
+        let mut paging = Paging::new(Search {
             skills: self.skills.to_vec(),
             status: ConversationStatus::Open,
             from,
             to,
             updated_since,
-        };
+            newest_first: false,
+        });
         // A search for updates leaves out what is still open.
         let mut met = updated_since.is_none().then(|| MetRange::new(from));
-        let mut asked_at = self.ctx.clock.now();
-        let mut offset = 0;
-        self.calls += 1;
-        let mut page = self.client.search(&search, offset).await?;
-        self.partial |= page.incomplete;
-        while page.received > 0 {
-            offset += page.received;
-            if let Some(from) = restart(&search, offset, &page) {
-                search.from = from;
-                offset = 0;
-            }
-            if offset >= page.total && offset > 0 && !page.incomplete {
-                self.keep(page, asked_at, met.as_mut()).await?;
+        let mut page = self.ask(&paging).await?;
+        loop {
+            let is_complete = paging.is_ascending();
+            let goes_on = paging.advance(&page.answer);
+            self.partial |= page.answer.incomplete;
+            if !goes_on {
+                self.keep(page, is_complete, met.as_mut()).await?;
                 break;
             }
-            let next_asked_at = self.ctx.clock.now();
-            self.calls += 1;
-            let client = self.client.clone();
-            let (next, kept) = tokio::join!(
-                client.search(&search, offset),
-                self.keep(page, asked_at, met.as_mut())
-            );
+            let next = self.ask(&paging);
+            let (next, kept) = tokio::join!(next, self.keep(page, is_complete, met.as_mut()));
             kept?;
             page = next?;
-            self.partial |= page.incomplete;
-            asked_at = next_asked_at;
         }
         match met {
             Some(mut met) => self.look_for_missing(&mut met, to).await,
@@ -210,11 +201,29 @@ impl ScanPass<'_> {
         }
     }
 
-    /// Stores one page and counts it.
+    /// Asks for the next page.
+    fn ask(
+        &mut self,
+        paging: &Paging,
+    ) -> impl Future<Output = Result<AskedPage, liveperson::LivePersonError>> + use<> {
+        self.calls += 1;
+        let (client, asked_at) = (self.client.clone(), self.ctx.clock.now());
+        let (search, offset) = paging.question();
+        let search = search.clone();
+        async move {
+            let answer = client.search(&search, offset).await?;
+            Ok(AskedPage { answer, asked_at })
+        }
+    }
+
+    /// Stores one page and counts it. Of pages that are complete no conversation is missing that began before the last on them.
     async fn keep(
         &mut self,
-        page: SearchPage,
-        asked_at: DateTime<Utc>,
+        AskedPage {
+            answer: page,
+            asked_at,
+        }: AskedPage,
+        is_complete: bool,
         met: Option<&mut MetRange>,
     ) -> Result<(), Stopped> {
         for unreadable in &page.unreadable {
@@ -249,7 +258,7 @@ impl ScanPass<'_> {
         of_first.missed += stored.missed;
         if let Some(met) = met {
             met.add(&records);
-            if let Some(last) = records.last() {
+            if let Some(last) = records.last().filter(|_| is_complete) {
                 self.look_for_missing(met, last.started_at).await?;
             }
         }
@@ -293,13 +302,8 @@ impl ScanPass<'_> {
         .await?;
         met.forget();
         self.calls += u32::try_from(ids.len().div_ceil(MAX_IDS)).unwrap_or(u32::MAX);
-        ask_by_id(ctx, account, self.scope.purpose(), self.rules, &ids).await
+        let purpose = self.scope.purpose();
+        ask_by_id(ctx, account, purpose, self.rules, &ids, Unchanged::Store).await?;
+        Ok(())
     }
-}
-
-/// Where to restart the search, if the offset has grown large and the last record began after the window's start.
-pub fn restart(search: &Search, offset: u32, page: &SearchPage) -> Option<DateTime<Utc>> {
-    let last = page.records.last()?.started_at;
-    // LivePerson rounds the start down to ten minutes; without progress past that, paging goes on.
-    (offset >= RESTART_AT && last - search.from > TimeDelta::minutes(20)).then_some(last)
 }

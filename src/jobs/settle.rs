@@ -213,8 +213,7 @@ async fn settle_as(
     let now = ctx.clock.now();
     let reminder = attempt.reminder;
     let mut row = recorded(
-        reminder,
-        attempt.attempt,
+        (reminder, attempt.attempt, attempt.channel),
         outcome,
         next,
         None,

@@ -27,7 +27,14 @@ pub async fn sweep(ctx: &Context) -> anyhow::Result<()> {
     let folded = db::reminder_counts::roll_up(&ctx.pool)
         .await
         .context("adding up counts");
-    expired.and(given_up).and(rescued).and(folded)
+    let measured = db::statistics::refresh(&ctx.pool)
+        .await
+        .context("analysing tables that have grown");
+    expired
+        .and(given_up)
+        .and(rescued)
+        .and(folded)
+        .and(measured.map(drop))
 }
 
 /// What is past its deadline and was not even looked at expires; what has a live job is left to it.

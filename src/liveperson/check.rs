@@ -1,6 +1,7 @@
 //! Small calls that show whether an account is set up: for `doctor`.
 
 use chrono::TimeDelta;
+use url::Url;
 
 use super::csds::Service;
 use super::request::{ConversationStatus, Search};
@@ -59,6 +60,19 @@ impl LivePersonClient {
         checks
     }
 
+    /// Where a check has asked; `None`: it is not known where that is.
+    pub async fn place_of(&self, what: &str) -> Option<Url> {
+        let settings = self.settings();
+        let service = match what {
+            _ if what.starts_with("domain lookup") => return Some(settings.csds_url.clone()),
+            "access token" => Service::Token,
+            "skills" => Service::Skills,
+            _ => Service::History,
+        };
+        let host = self.session.host(service).await.ok()?;
+        Url::parse(&format!("{}://{host}", settings.service_scheme.as_str())).ok()
+    }
+
     /// LivePerson's clock minus ours, if an answer has shown it.
     pub fn clock_ahead(&self) -> Option<TimeDelta> {
         self.session.server_ahead()
@@ -73,6 +87,7 @@ impl LivePersonClient {
             from: now - TimeDelta::days(1),
             to: now,
             updated_since: None,
+            newest_first: false,
         };
         let found = self.search_once(&search, 0, 1).await;
         let nobody = "00000000-0000-0000-0000-000000000000";

@@ -11,6 +11,7 @@ use reqwest::{Response, StatusCode, redirect};
 use super::LivePersonError;
 use super::error::{FAILED, TIMED_OUT};
 use crate::clock::Moment;
+use crate::trace;
 
 const CONNECT: Duration = Duration::from_secs(5);
 const TOTAL: Duration = Duration::from_secs(30);
@@ -138,6 +139,7 @@ pub async fn exchange(
         retry_after: None,
     };
     let asked = Moment::now();
+    let request = request.headers(trace::headers());
     let mut response = request.send().await.map_err(unreachable)?;
     let status = response.status();
     let headers = std::mem::take(response.headers_mut());

@@ -40,7 +40,7 @@ pub use client::LivePersonClient;
 pub use error::LivePersonError;
 pub use http::http_client;
 pub use purpose::Purpose;
-pub use request::{ConversationStatus, MAX_IDS, MAX_SKILLS, MAX_WINDOW, Search};
+pub use request::{ConversationStatus, MARK, MAX_IDS, MAX_PAGE, MAX_SKILLS, MAX_WINDOW, Search};
 pub use settings::{LivePersonAuth, LivePersonSettings, Scheme};
 
 /// One page of a search.

@@ -14,14 +14,18 @@ use crate::domain::ids::SkillId;
 /// The widest window of start times that can be asked for without being narrowed. LivePerson takes three months, which is 89
 /// days in the shortest case, and both ends are rounded outwards.
 pub const MAX_WINDOW: TimeDelta = TimeDelta::seconds(89 * DAY - 2 * ROUNDING);
-/// LivePerson's limit for one question by ids, and for one page.
+/// LivePerson's limit for one question by ids.
 pub const MAX_IDS: usize = 100;
+/// The same for one page.
+pub const MAX_PAGE: u32 = 100;
+/// LivePerson rounds start times outwards to these marks.
+pub const MARK: TimeDelta = TimeDelta::seconds(ROUNDING);
 /// Skills in one search. The filter takes a list and no bound is documented; this is what LivePerson takes of other ids at once. An
 /// account that refuses so many is asked for fewer.
 pub const MAX_SKILLS: usize = 100;
 
 const DAY: i64 = 24 * 60 * 60;
-/// LivePerson rounds start times outwards to marks of ten minutes. We do it first, lest its rounding exceed its own limit.
+/// Of start times. We do it first, lest LivePerson's rounding exceed its own limit.
 const ROUNDING: i64 = 10 * 60;
 const WIDEST: i64 = 89 * DAY;
 
@@ -35,7 +39,7 @@ const CONTENT: [&str; 6] = [
     "sdes",
 ];
 
-/// Which conversations to look for, oldest start first.
+/// Which conversations to look for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Search {
     /// The skills one of which has the conversation now, [`MAX_SKILLS`] at most; empty: every skill.
@@ -46,6 +50,8 @@ pub struct Search {
     pub to: DateTime<Utc>,
     /// Only those with an update since then. LivePerson rounds it down to a mark of ten minutes, and shows an update a minute late.
     pub updated_since: Option<DateTime<Utc>>,
+    /// The order of start times.
+    pub newest_first: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,10 +122,15 @@ pub struct Call {
 
 impl Call {
     pub fn search(settings: &LivePersonSettings, search: &Search, offset: u32, limit: u32) -> Self {
+        let sort = if search.newest_first {
+            "start:desc"
+        } else {
+            "start:asc"
+        };
         let paging = [
             ("offset", offset.to_string()),
             ("limit", limit.to_string()),
-            ("sort", "start:asc".to_owned()),
+            ("sort", sort.to_owned()),
         ];
         Self::history(
             settings,
@@ -222,6 +233,7 @@ mod tests {
             from: at(from),
             to: at(to),
             updated_since: None,
+            newest_first: false,
         }
         .window()
     }

@@ -41,7 +41,7 @@ impl LivePersonSettings {
             auth,
             source: "unread".to_owned(),
             channels: vec!["SHARK".to_owned()],
-            page_size: 100,
+            page_size: super::MAX_PAGE,
             unauthenticated: false,
             retry_delays: [5, 10, 15].map(Duration::from_secs).to_vec(),
             token_pause: Duration::from_secs(5),

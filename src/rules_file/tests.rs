@@ -162,6 +162,7 @@ fn a_printed_file_reads_well() {
         "en".to_owned(),
         Template {
             subject: None,
+            preheader: None,
             text: "{{brand}} wrote:\n{{link}}".to_owned(),
             html: None,
         },

@@ -4,15 +4,12 @@
 //! else: they are sent by a thread of their own from a bounded queue.
 
 use anyhow::Context as _;
-use opentelemetry::Context;
-use opentelemetry::trace::{
-    SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState, TracerProvider as _,
-};
+use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::{SpanExporter, WithExportConfig as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{SdkTracerProvider, Tracer};
 use tracing::Subscriber;
-use tracing_opentelemetry::{OpenTelemetryLayer, OpenTelemetrySpanExt as _};
+use tracing_opentelemetry::OpenTelemetryLayer;
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::registry::LookupSpan;
@@ -25,32 +22,6 @@ impl Drop for Spans {
     fn drop(&mut self) {
         // The log may be gone by now, and nobody can do anything about it.
         let _ = self.0.shutdown();
-    }
-}
-
-/// Makes a span part of a trace that began elsewhere (its trace, the span there, whether it is sampled), and writes down which trace it is
-/// part of.
-pub fn adopt(parent: Option<(&str, &str, bool)>, span: &tracing::Span) {
-    let remote = parent.and_then(|(trace, span, sampled)| {
-        let (trace, span) = (TraceId::from_hex(trace).ok()?, SpanId::from_hex(span).ok()?);
-        let flags = TraceFlags::default().with_sampled(sampled);
-        Some(SpanContext::new(
-            trace,
-            span,
-            flags,
-            true,
-            TraceState::default(),
-        ))
-    });
-    if let Some(remote) = remote {
-        // Where no spans are sent there is nothing to be part of.
-        let _ = span.set_parent(Context::new().with_remote_span_context(remote));
-        return;
-    }
-    let context = span.context();
-    let own = context.span().span_context().trace_id();
-    if own != TraceId::INVALID {
-        span.record("trace_id", own.to_string());
     }
 }
 

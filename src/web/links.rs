@@ -18,7 +18,7 @@ use super::client::ClientAddress;
 use super::error::PublicError;
 use super::limiter::Limiter;
 use super::retry::until_database_returns;
-use super::templates::ToVisitor;
+use super::visitor::{PageButton, VisitorPage, VisitorWords};
 use crate::control::opt_outs;
 use crate::db;
 use crate::db::links::Linked;
@@ -68,9 +68,16 @@ struct LinkUse {
     again: bool,
 }
 
-async fn find(state: &AppState, token: &str, way: LinkUse) -> Result<Option<Linked>, PublicError> {
+/// What a word leads to.
+enum Found {
+    Works(Linked),
+    Expired(Linked),
+    Nothing,
+}
+
+async fn find(state: &AppState, token: &str, way: LinkUse) -> Result<Found, PublicError> {
     if !hashing::is_token(token) {
-        return Ok(None);
+        return Ok(Found::Nothing);
     }
     let now = Instant::now();
     let mut word = [0; 16];
@@ -91,7 +98,13 @@ async fn find(state: &AppState, token: &str, way: LinkUse) -> Result<Option<Link
             passed.map_err(PublicError::TooMany)?;
         }
     }
-    Ok(linked.filter(|l| state.clock.now() - l.created_at < way.works_for))
+    Ok(match linked {
+        Some(linked) if state.clock.now() - linked.created_at < way.works_for => {
+            Found::Works(linked)
+        }
+        Some(linked) => Found::Expired(linked),
+        None => Found::Nothing,
+    })
 }
 
 /// `GET /r/{token}`: to the page with the conversation. A click of a person counts as having seen the message.
@@ -107,24 +120,21 @@ pub async fn follow(
         works_for: RETURN_FOR,
         again: true,
     };
-    let Some(linked) = find(&state, &token, way).await? else {
-        return Ok(gone());
+    let linked = match find(&state, &token, way).await? {
+        Found::Works(linked) => linked,
+        Found::Expired(linked) => return Ok(gone(&state, &headers, Some(&linked))),
+        Found::Nothing => return Ok(gone(&state, &headers, None)),
     };
     if method == Method::GET && !is_scanner(&headers) {
         db::links::clicked(&state.pool, linked.id, state.clock.now()).await?;
     }
     let account = state.account(&linked.account);
-    Ok(match account.and_then(|a| a.page_url.as_ref()) {
-        Some(page) => Redirect::to(page.as_str()).into_response(),
-        None => ToVisitor {
-            brand: account.map(|a| &*a.brand),
-            title: "You have a message",
-            heading: &format!("{} replied to you", account.map_or(NOBODY, |a| &a.brand)),
-            text: "Open the website where you started the conversation to read the reply.",
-            button: None,
-        }
-        .render(),
-    })
+    if let Some(page) = account.and_then(|a| a.page_url.as_ref()) {
+        return Ok(Redirect::to(page.as_str()).into_response());
+    }
+    let about = About::reminder(&state, &headers, &linked);
+    let words = &about.words.message;
+    Ok(about.page(&words.heading, &words.text, None).render())
 }
 
 /// Mail scanners and link previews name themselves, or say that they only fetch ahead.
@@ -148,75 +158,93 @@ struct LinkRecipient {
     hash: AddressHash,
     /// Whether the hash is known to be under another key than the present one.
     by_older_key: bool,
+    /// Of the message.
+    language: Option<String>,
 }
 
-/// `None`: a word that never existed or has expired; or nobody was written to, or nobody knows any more who it was: "done" would be a lie.
+/// Whom a link is about; the answer if it is about nobody: its word never existed or has expired, or nobody was written to, or nobody
+/// knows any more who it was, and "done" would be a lie.
 async fn recipient(
     state: &AppState,
+    headers: &HeaderMap,
     word: &str,
     way: LinkUse,
-) -> Result<Option<LinkRecipient>, PublicError> {
+) -> Result<Result<LinkRecipient, Response>, PublicError> {
     let Some(word) = SealedLink::read(word) else {
-        return Ok(None);
+        return Ok(Err(gone(state, headers, None)));
     };
     let sealed = word.recipient(&state.hasher);
     // Of an account that is not served any more nobody is written to.
     let sealed = sealed.filter(|(to, _)| {
         state.clock.now() - to.sent_at < way.works_for && state.account(&to.account).is_some()
     });
-    let linked = match find(state, word.token, way).await {
+    let found = match find(state, word.token, way).await {
         // What is sealed proves itself, whatever others behind the same address have asked for.
-        Err(PublicError::TooMany(_)) if sealed.is_some() => None,
+        Err(PublicError::TooMany(_)) if sealed.is_some() => Found::Nothing,
         found => found?,
     };
-    if let Some(linked) = linked
+    let linked = match &found {
+        Found::Works(linked) | Found::Expired(linked) => Some(linked),
+        Found::Nothing => None,
+    };
+    if let Found::Works(linked) = &found
         && let Some(hash) = linked.recipient_hash.as_deref()
         && let Ok(hash) = hash.try_into()
     {
-        return Ok(Some(LinkRecipient {
+        return Ok(Ok(LinkRecipient {
             reminder: Some(linked.id),
-            account: linked.account,
+            account: linked.account.clone(),
             channel: linked.channel,
             hash,
             by_older_key: false,
+            language: linked.language.clone(),
         }));
     }
-    Ok(sealed.map(|(to, of_now)| LinkRecipient {
+    let Some((to, of_now)) = sealed else {
+        return Ok(Err(gone(state, headers, linked)));
+    };
+    Ok(Ok(LinkRecipient {
         reminder: None,
         account: to.account,
         channel: to.channel,
         hash: to.hash,
         by_older_key: !of_now,
+        language: linked.and_then(|linked| linked.language.clone()),
     }))
 }
 
-/// `GET /u/{token}`: shows the button. Nothing is changed.
+/// `GET /u/{token}`: shows how it stands and the button that changes it. Nothing is changed.
 pub async fn ask_unsubscribe(
     Shared(state): Shared<AppState>,
     Path(token): Path<String>,
     ClientAddress(from): ClientAddress,
+    headers: HeaderMap,
 ) -> Result<Response, PublicError> {
     let way = LinkUse {
         from,
         works_for: UNSUBSCRIBE_FOR,
         again: true,
     };
-    let Some(recipient) = recipient(&state, &token, way).await? else {
-        return Ok(gone());
+    let recipient = match recipient(&state, &headers, &token, way).await? {
+        Ok(recipient) => recipient,
+        Err(answer) => return Ok(answer),
     };
-    let what = recipient.channel.names().messages;
-    let brand = brand(&state, &recipient.account);
-    let page = ToVisitor {
-        brand,
-        title: "Stop reminders",
-        heading: "Stop these reminders?",
-        text: &format!(
-            "You will no longer get {what} from {} about unread messages.",
-            brand.unwrap_or(NOBODY)
-        ),
-        button: Some("Stop reminders"),
-    };
-    Ok(page.render())
+    let now = state.clock.now();
+    let active = db::suppressions::active(&state.pool, &[recipient.hash], now).await?;
+    let whose = (recipient.hash, recipient.channel, recipient.account.clone());
+    let no = active
+        .get(&whose)
+        .filter(|active| active.reason != Suppression::BadAddress);
+    let about = About::recipient(&state, &headers, &recipient);
+    Ok(match no {
+        None => about.ask(recipient.channel).render(),
+        Some(no) => {
+            let by_link =
+                no.reason == Suppression::OptedOut && no.source == Source::UnsubscribeLink;
+            let undo = by_link.then_some(&*token);
+            about.stopped(recipient.channel, undo).render()
+        }
+    })
 }
 
 /// `POST /u/{token}`: stops the reminders to this recipient on this channel, at once and for every worker. The body
@@ -225,20 +253,26 @@ pub async fn unsubscribe(
     Shared(state): Shared<AppState>,
     Path(token): Path<String>,
     ClientAddress(from): ClientAddress,
+    headers: HeaderMap,
 ) -> Result<Response, PublicError> {
     // Mail programs post once.
-    until_database_returns(move || stop(state.clone(), token.clone(), from)).await
+    until_database_returns(move || stop(state.clone(), token.clone(), from, headers.clone())).await
 }
 
-async fn stop(state: AppState, token: String, from: IpAddr) -> anyhow::Result<Response> {
+async fn stop(
+    state: AppState,
+    token: String,
+    from: IpAddr,
+    headers: HeaderMap,
+) -> anyhow::Result<Response> {
     let way = LinkUse {
         from,
         works_for: UNSUBSCRIBE_FOR,
         again: false,
     };
-    let recipient = match recipient(&state, &token, way).await {
-        Ok(Some(recipient)) => recipient,
-        Ok(None) => return Ok(gone()),
+    let recipient = match recipient(&state, &headers, &token, way).await {
+        Ok(Ok(recipient)) => recipient,
+        Ok(Err(answer)) => return Ok(answer),
         // The cause, by which it shows whether to try again here.
         Err(PublicError::Internal(cause)) => return Err(cause),
         Err(answer) => return Ok(answer.into_response()),
@@ -260,35 +294,124 @@ async fn stop(state: AppState, token: String, from: IpAddr) -> anyhow::Result<Re
             "A recipient unsubscribed by the link of a reminder that is not in the database"
         );
     }
-    let brand = brand(&state, &recipient.account);
-    let page = ToVisitor {
-        brand,
-        title: "Reminders stopped",
-        heading: "Reminders stopped",
-        text: &format!(
-            "{} will no longer send reminders about unread messages to this address.",
-            brand.unwrap_or(NOBODY)
-        ),
-        button: None,
-    };
-    Ok(page.render())
+    let about = About::recipient(&state, &headers, &recipient);
+    Ok(about.stopped(recipient.channel, Some(&token)).render())
 }
 
-/// What a brand is called that is not configured any more.
-const NOBODY: &str = "The team";
-
-fn brand<'a>(state: &'a AppState, account: &AccountId) -> Option<&'a str> {
-    Some(&state.account(account)?.brand)
+/// `POST /u/{token}/undo`: "I did not mean that". Takes back what was said by such a link, and nothing that was said in another way.
+pub async fn undo(
+    Shared(state): Shared<AppState>,
+    Path(token): Path<String>,
+    ClientAddress(from): ClientAddress,
+    headers: HeaderMap,
+) -> Result<Response, PublicError> {
+    let way = LinkUse {
+        from,
+        works_for: UNSUBSCRIBE_FOR,
+        again: true,
+    };
+    let recipient = match recipient(&state, &headers, &token, way).await? {
+        Ok(recipient) => recipient,
+        Err(answer) => return Ok(answer),
+    };
+    let mut tx = state.pool.begin().await?;
+    let whose = (&recipient.account, recipient.channel, recipient.hash);
+    let now = state.clock.now();
+    let free = opt_outs::take_back(&mut tx, &state.opt_outs, whose, now).await?;
+    tx.commit().await?;
+    state.metrics.webhook("unsubscribe", "undone");
+    tracing::info!("A recipient took an unsubscription back");
+    let about = About::recipient(&state, &headers, &recipient);
+    let words = about.words;
+    Ok(if free {
+        let resumed = &words.resumed;
+        let text = resumed.text(recipient.channel);
+        about.page(&resumed.heading, text, None).render()
+    } else {
+        let blocked = &words.blocked;
+        about.page(&blocked.heading, &blocked.text, None).render()
+    })
 }
 
-/// The same answer for words that never existed and for those that have expired.
-fn gone() -> Response {
-    let page = ToVisitor {
-        brand: None,
-        title: "Link expired",
-        heading: "This link no longer works",
-        text: "It may have expired, or was not copied completely. Open the website where you started the conversation to find your chat.",
-        button: None,
+/// What a page is about: in which words, and whose.
+struct About<'a> {
+    words: &'static VisitorWords,
+    brand: Option<&'a str>,
+    home: Option<&'a str>,
+}
+
+impl<'a> About<'a> {
+    fn new(
+        state: &'a AppState,
+        headers: &HeaderMap,
+        account: Option<&AccountId>,
+        language: Option<&str>,
+    ) -> Self {
+        let account = account.and_then(|id| state.account(id));
+        Self {
+            words: VisitorWords::choose(language, headers),
+            brand: account.map(|account| &*account.brand),
+            home: account.and_then(|account| Some(account.page_url.as_ref()?.as_str())),
+        }
+    }
+
+    fn reminder(state: &'a AppState, headers: &HeaderMap, linked: &Linked) -> Self {
+        let language = linked.language.as_deref();
+        Self::new(state, headers, Some(&linked.account), language)
+    }
+
+    fn recipient(state: &'a AppState, headers: &HeaderMap, recipient: &LinkRecipient) -> Self {
+        let language = recipient.language.as_deref();
+        Self::new(state, headers, Some(&recipient.account), language)
+    }
+
+    fn page<'p>(
+        &'p self,
+        heading: &'p str,
+        text: &'p str,
+        button: Option<PageButton<'p>>,
+    ) -> VisitorPage<'p> {
+        VisitorPage {
+            words: self.words,
+            brand: self.brand,
+            home: self.home,
+            help: None,
+            heading,
+            text,
+            button,
+        }
+    }
+
+    fn ask(&self, channel: Channel) -> VisitorPage<'_> {
+        let stop = &self.words.stop;
+        let button = PageButton {
+            label: &stop.button,
+            action: None,
+            quiet: false,
+        };
+        self.page(&stop.heading, stop.text(channel), Some(button))
+    }
+
+    /// `undo`: the word of the link, where it can be taken back.
+    fn stopped(&self, channel: Channel, undo: Option<&str>) -> VisitorPage<'_> {
+        let stopped = &self.words.stopped;
+        let button = undo.map(|token| PageButton {
+            label: &stopped.button,
+            action: Some(format!("/u/{token}/undo")),
+            quiet: true,
+        });
+        self.page(&stopped.heading, stopped.text(channel), button)
+    }
+}
+
+/// The same answer for words that never existed and for those that nobody knows any more; one that has expired still knows its language
+/// and its brand.
+fn gone(state: &AppState, headers: &HeaderMap, linked: Option<&Linked>) -> Response {
+    let about = match linked {
+        Some(linked) => About::reminder(state, headers, linked),
+        None => About::new(state, headers, None, None),
     };
+    let expired = &about.words.expired;
+    let page = about.page(&expired.heading, &expired.text, None);
     (StatusCode::NOT_FOUND, page.render()).into_response()
 }

@@ -352,7 +352,7 @@ async fn of_the_service(state: &AppState) -> anyhow::Result<Vec<MetricFamily>> {
     }
     let calls = seconds(
         "unread_scan_pass_calls",
-        "Calls to LivePerson that the last pass over an account's skills took, by kind of pass.",
+        "Calls to LivePerson that the last pass over an account's skills took, by kind of pass. Of `badges`: that open badges were last asked about with.",
         &["account", "pass"],
     )?;
     let changed = gauges(
@@ -379,6 +379,11 @@ async fn of_the_service(state: &AppState) -> anyhow::Result<Vec<MetricFamily>> {
                 f64::from(latest.recent_calls),
                 i64::from(latest.recent_changed),
             ),
+            (
+                "badges",
+                f64::from(latest.badge_calls),
+                i64::from(latest.badge_changed),
+            ),
         ] {
             calls.with_label_values(&[account, pass]).set(cost);
             changed.with_label_values(&[account, pass]).set(new);
@@ -403,7 +408,7 @@ async fn of_the_service(state: &AppState) -> anyhow::Result<Vec<MetricFamily>> {
         &["queue"],
     )?;
     let delivering = channels().map(names::deliver_queue);
-    for queue in [names::SCAN, names::UPKEEP, names::ADVANCE]
+    for queue in [names::SCAN, names::UPKEEP, names::ADVANCE, names::HINT]
         .into_iter()
         .chain(delivering)
     {

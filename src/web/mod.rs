@@ -7,11 +7,13 @@ pub mod api;
 pub mod badge;
 mod bodies;
 mod client;
+mod compressed;
 pub mod connections;
 pub mod dashboard;
 mod error;
 mod fast_path;
 mod health;
+pub mod hints;
 mod hosts;
 mod jwt;
 mod limiter;
@@ -26,6 +28,7 @@ mod retry;
 mod templates;
 mod trace;
 mod twilio;
+mod visitor;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -33,10 +36,10 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, OriginalUri, Request, State as Shared};
 use axum::http::{HeaderName, HeaderValue, header};
-use axum::middleware::{from_fn_with_state, map_response};
+use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use axum::response::Response;
 use axum::routing::{get, post};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgPool;
 use url::Url;
 
@@ -81,6 +84,8 @@ pub struct Inner {
     pub mail_webhook_secrets: Vec<Secret>,
     /// What reports in mail providers' own shapes are verified with.
     pub mail_reports: MailReports,
+    /// Who may hint at conversations.
+    pub hints: hints::Hints,
     /// What is done with a consumer's no.
     pub opt_outs: control::opt_outs::Policy,
     /// What deliveries work with: for test messages, looks at LivePerson, and whatever else is done as a delivery does it.
@@ -184,6 +189,12 @@ impl AppState {
         brands.cloned().collect()
     }
 
+    /// From when on reminders that ended are kept.
+    pub fn reminders_since(&self) -> DateTime<Utc> {
+        let days = i64::from(self.config.retention.reminders_days);
+        self.clock.now() - TimeDelta::days(days)
+    }
+
     /// The name of an account's brand, or the account's id.
     pub fn brand_of(&self, id: &AccountId) -> String {
         let account = self.account(id);
@@ -243,13 +254,17 @@ fn router(state: AppState) -> Router {
             "/u/{token}",
             get(links::ask_unsubscribe).post(links::unsubscribe),
         )
+        .route("/u/{token}/undo", post(links::undo))
         .route("/twilio/inbound", post(twilio::inbound))
+        .route("/v1/hints/{account}", post(hints::hint))
         .route("/mail/events", post(mail::events))
         .route("/mail/events/{provider}", post(mail::reports))
         .fallback(error::nowhere)
         .method_not_allowed_fallback(error::another_method)
         .layer(DefaultBodyLimit::max(MAX_STRANGERS_BODY))
         .layer(from_fn_with_state(bodies, bodies::count))
+        .layer(from_fn(compressed::mark))
+        .layer(compressed::layer())
         .layer(map_response(harden))
         .layer(from_fn_with_state(state.clone(), trace::observe))
         // Not among the pages: it has headers of its own.
@@ -267,7 +282,7 @@ async fn harden(mut response: Response) -> Response {
         (header::CACHE_CONTROL, "no-store"),
         (
             header::CONTENT_SECURITY_POLICY,
-            "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; \
+            "default-src 'none'; style-src 'self'; font-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; \
              frame-ancestors 'none'",
         ),
         (

@@ -4,6 +4,7 @@
 
 use std::sync::LazyLock;
 
+use axum::body::Bytes;
 use axum::extract::Path;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
@@ -22,28 +23,33 @@ macro_rules! templates {
 
 /// One line each, in the order of the alphabet.
 const TEMPLATES: &[(&str, &str)] = templates! {
+    "activity.hbs"
     "api.hbs"
-    "audit.hbs"
     "bare.hbs"
     "channels.hbs"
     "chart.hbs"
     "code.hbs"
+    "coming.hbs"
     "connect.hbs"
+    "decisions.hbs"
     "effect.hbs"
-    "forecast.hbs"
+    "find.hbs"
     "layout.hbs"
     "live.hbs"
     "login.hbs"
     "message.hbs"
+    "moment.hbs"
     "notice.hbs"
     "overview.hbs"
     "password.hbs"
     "people.hbs"
     "reminder.hbs"
-    "reminder_table.hbs"
+    "reminder_rows.hbs"
+    "reminder_tabs.hbs"
     "reminders.hbs"
     "remove_user.hbs"
     "rule.hbs"
+    "rule_changes.hbs"
     "rule_channel.hbs"
     "rule_contradictions.hbs"
     "rule_customers.hbs"
@@ -53,6 +59,7 @@ const TEMPLATES: &[(&str, &str)] = templates! {
     "rule_hours.hbs"
     "rule_look.hbs"
     "rule_preview.hbs"
+    "rule_row.hbs"
     "rule_sequence.hbs"
     "rule_setting_choice.hbs"
     "rule_setting_number.hbs"
@@ -60,14 +67,18 @@ const TEMPLATES: &[(&str, &str)] = templates! {
     "rule_setting_text.hbs"
     "rule_settings.hbs"
     "rule_steps.hbs"
+    "rule_text.hbs"
+    "rule_text_look.hbs"
     "rule_text_part.hbs"
     "rule_texts.hbs"
     "rule_try.hbs"
+    "rule_weeks.hbs"
     "rules.hbs"
     "second_factor.hbs"
     "settings.hbs"
     "setup.hbs"
     "suppressions.hbs"
+    "tabs.hbs"
     "time.hbs"
     "tokens.hbs"
     "users.hbs"
@@ -79,10 +90,12 @@ const TEMPLATES: &[(&str, &str)] = templates! {
 const ASSETS: &[(&str, &str)] = templates! {
     "kept.js"
     "live.js"
+    "rule.css"
     "rule.js"
     "unread.css"
     "unread.js"
     "website.js"
+    "words.js"
 };
 
 static PAGES: LazyLock<Handlebars<'static>> = LazyLock::new(|| {
@@ -140,17 +153,38 @@ fn asset(
     Ok(())
 }
 
+/// The typeface of all pages, under the SIL Open Font License.
+const FONT: (&str, &[u8]) = (
+    "inter.woff2",
+    include_bytes!("../../templates/web/inter/inter.woff2"),
+);
+const FONT_LICENCE: (&str, &str) = (
+    "inter-licence.txt",
+    include_str!("../../templates/web/inter/LICENSE"),
+);
+
 /// Name, name with hash, and content of each.
-static ADDRESSES: LazyLock<Vec<(&str, String, &str)>> = LazyLock::new(|| {
-    let files = ASSETS.iter();
-    files
-        .map(|(name, content)| {
-            let hash = Sha256::digest(content.as_bytes());
-            let hash = u64::from_be_bytes(hash[..8].try_into().unwrap_or_default());
-            (*name, format!("{hash:016x}-{name}"), *content)
-        })
-        .collect()
+static ADDRESSES: LazyLock<Vec<(&str, String, Bytes)>> = LazyLock::new(|| {
+    let (name, font) = FONT;
+    let font = (name, hashed(name, font), Bytes::from_static(font));
+    let files = ASSETS.iter().chain([&FONT_LICENCE]).map(|(name, content)| {
+        // Beside each other: the style names the typeface as a page would find it.
+        let content = content.replace("url(\"inter.woff2\")", &format!("url(\"{}\")", font.1));
+        (
+            *name,
+            hashed(name, content.as_bytes()),
+            Bytes::from(content),
+        )
+    });
+    let files: Vec<_> = files.collect();
+    [font].into_iter().chain(files).collect()
 });
+
+fn hashed(name: &str, content: &[u8]) -> String {
+    let hash = Sha256::digest(content);
+    let hash = u64::from_be_bytes(hash[..8].try_into().unwrap_or_default());
+    format!("{hash:016x}-{name}")
+}
 
 /// `GET /assets/{file}`.
 pub async fn assets(Path(file): Path<String>) -> Response {
@@ -162,13 +196,15 @@ pub async fn assets(Path(file): Path<String>) -> Response {
     };
     let kind = match name.rsplit('.').next() {
         Some("css") => "text/css; charset=utf-8",
+        Some("txt") => "text/plain; charset=utf-8",
+        Some("woff2") => "font/woff2",
         _ => "text/javascript; charset=utf-8",
     };
     let headers = [
         (header::CONTENT_TYPE, kind),
         (header::CACHE_CONTROL, "public, max-age=31536000, immutable"),
     ];
-    (headers, *content).into_response()
+    (headers, content.clone()).into_response()
 }
 
 /// A page; a template that cannot be filled in is our fault and says so.
@@ -197,36 +233,10 @@ pub fn message(heading: &str, text: &str, way: Option<(&str, &str)>) -> Response
     )
 }
 
-/// A page that says one thing to a visitor, who knows the brand and has never heard of this service. It has at most one button,
-/// which posts to the page's own address.
-pub struct ToVisitor<'a> {
-    pub brand: Option<&'a str>,
-    pub title: &'a str,
-    pub heading: &'a str,
-    pub text: &'a str,
-    pub button: Option<&'a str>,
-}
-
-impl ToVisitor<'_> {
-    pub fn render(&self) -> Response {
-        let Self {
-            brand,
-            title,
-            heading,
-            text,
-            button,
-        } = self;
-        render(
-            "visitor.hbs",
-            &json!({ "brand": brand, "title": title, "heading": heading, "text": text, "button": button }),
-        )
-    }
-}
-
 /// What pages of the dashboard may load and do: files of ours and nothing else. A page that shows a foreign text, such as the
 /// preview of a mail, is a frame with rules of its own.
 pub const DASHBOARD_POLICY: HeaderValue = HeaderValue::from_static(
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; frame-src 'self'; \
+    "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; img-src 'self' data:; connect-src 'self'; frame-src 'self'; \
      form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
 );
 
@@ -244,22 +254,6 @@ pub fn careful(mut response: Response) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_visitor_s_page_renders_with_and_without_a_button_and_escapes_what_it_says() {
-        for (button, buttons) in [(None, 0), (Some("Stop <now>"), 1)] {
-            let values = json!({
-                "brand": "Us <3", "title": "t", "heading": "<b>", "text": "a & b", "button": button,
-            });
-            let page = PAGES.render("visitor.hbs", &values).unwrap();
-            assert_eq!(page.matches("<button").count(), buttons, "{page}");
-            assert!(
-                page.contains("&lt;b&gt;") && page.contains("a &amp; b"),
-                "{page}"
-            );
-            assert!(!page.contains("<now>"), "{page}");
-        }
-    }
 
     #[test]
     fn what_is_typed_is_code_and_everything_is_escaped() {

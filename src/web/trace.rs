@@ -13,7 +13,7 @@ use tracing::{Instrument as _, info_span};
 
 use super::AppState;
 use crate::hashing;
-use crate::telemetry::TraceParent;
+use crate::trace::{self, TraceParent};
 
 const REQUEST_ID: &str = "x-request-id";
 
@@ -31,10 +31,11 @@ pub async fn observe(Shared(state): Shared<AppState>, request: Request, next: Ne
         trace_id = Empty,
         status = Empty
     );
-    let parent = request.headers().get("traceparent");
+    let parent = request.headers().get(trace::HEADER);
     let parent = parent.and_then(|header| TraceParent::parse(header.to_str().ok()?));
-    TraceParent::adopt(parent.as_ref(), &span);
-    let mut response = next.run(request).instrument(span.clone()).await;
+    let own = trace::enter(parent, &span);
+    let answer = trace::within(Some(own), next.run(request));
+    let mut response = answer.instrument(span.clone()).await;
     span.record("status", response.status().as_u16());
     state.metrics.answered(route, response.status().as_u16());
     if let Ok(id) = HeaderValue::from_str(&request_id) {

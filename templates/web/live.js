@@ -29,6 +29,9 @@ function busy(part) {
 
 function take(page) {
   setClock(page.documentElement.dataset.now);
+  // The word of the forms is written differently each time; that alone is no change.
+  const word = document.querySelector("meta[name=csrf]").content;
+  for (const field of page.querySelectorAll("input[name=csrf]")) field.setAttribute("value", word);
   for (const part of document.querySelectorAll("[data-live]")) {
     const fresh = page.getElementById(part.id);
     if (!fresh) continue;

@@ -1,17 +1,13 @@
 // The rule editor as one writes: what it means and what customers would get is asked of the server, which knows; so are the rows of the
-// steps, when they are moved; names are put where the cursor is; the mail is shown in its frame; the draft saves itself. Without this, the
-// buttons and saving show and do the same.
+// steps, when they are moved, and the texts, when a language comes or goes; the draft saves itself. Without this, the buttons and saving
+// show and do the same.
 "use strict";
 
 const form = document.getElementById("rule");
 const look = document.getElementById("look");
 const steps = document.getElementById("steps");
-const sides = document.querySelector("[data-sides]");
-let last = null;
 let waiting = 0;
 let asked = 0;
-// The button of the channel and language whose mail is shown.
-let shown = sides?.querySelector("[data-preview]");
 
 // What the server makes of the form; with the wish of a button, after it.
 async function ask(wish) {
@@ -28,11 +24,11 @@ async function lookAgain(wish) {
     const answer = await ask(wish);
     if (answer === null || (mine !== asked && !wish)) return;
     look.innerHTML = answer;
-    showPart("contradictions");
-    showPart("customers");
+    for (const part of look.querySelectorAll("template[data-part]")) {
+      if (part.dataset.part !== "steps" && !part.dataset.part.endsWith("-texts")) showPart(part.dataset.part);
+    }
     if ((wish || inOrder) && before === stepsWritten()) showSteps();
-    showTexts();
-    showMail();
+    if (!wish?.startsWith("text_")) messages.showMails();
   } catch {
     // The next change asks again.
   }
@@ -42,7 +38,11 @@ async function lookAgain(wish) {
 // would get under the steps.
 function showPart(name) {
   const found = look.querySelector(`template[data-part="${name}"]`);
-  if (found) document.getElementById(name).replaceChildren(found.content.cloneNode(true));
+  const part = found && document.getElementById(name);
+  if (!part) return;
+  const wasOpen = part.querySelector(":scope > details")?.open;
+  part.replaceChildren(found.content.cloneNode(true));
+  if (wasOpen) part.querySelector(":scope > details")?.setAttribute("open", "");
 }
 
 // A step may have got a new place: its rows are shown anew once its field is left, or a button was pressed.
@@ -93,44 +93,53 @@ steps.addEventListener("click", (event) => {
   changeSteps(button.value);
 });
 
-// A link into a part that is folded opens it.
+// The texts of a channel, as a button has changed them.
+async function changeTexts(wish) {
+  const [, what, channel] = wish.split("_");
+  const before = written();
+  await lookAgain(wish);
+  const found = look.querySelector(`template[data-part="${channel}-texts"]`);
+  // What was written meanwhile is not in the answer.
+  if (!found || before !== written()) return;
+  messages.replace(channel, found.content.cloneNode(true), what !== "add");
+  if (what === "show") return;
+  document.querySelector(`#${channel}-texts [role=tab][aria-selected=true]`)?.focus();
+  unsaved.add(form);
+  saveSoon(SAVED_AFTER);
+}
+
 form.addEventListener("click", (event) => {
-  const hash = event.target.closest("a[href^='#']")?.hash.slice(1);
-  let part = hash && document.getElementById(hash);
-  for (; part; part = part.parentElement.closest("details")) part.open = true;
+  const button = event.target.closest("button[value^=text_]");
+  const code = event.target.closest("[data-code]");
+  if (code) {
+    const panel = code.closest(".language");
+    const [channel] = panel.dataset.key.split("/");
+    if (messages.toggleCode(panel)) changeTexts(`text_show_${channel}`);
+  }
+  if (!button) return;
+  event.preventDefault();
+  const add = button.value.startsWith("text_add_") && button.parentElement.querySelector("select");
+  if (add && !add.value) add.focus();
+  else changeTexts(button.value);
 });
 
-// The texts beside the mail: those of the part of the page that says what the form means.
-function showTexts() {
-  if (!sides) return;
-  for (const pane of sides.querySelectorAll("[data-text]")) {
-    const sample = look.querySelector(`.sample[data-text="${CSS.escape(pane.dataset.text)}"]`);
-    const words = sample?.querySelectorAll(":scope > p > strong, :scope > pre") ?? [];
-    if (words.length) pane.replaceChildren(...[...words].map((word) => word.cloneNode(true)));
-    pane.hidden = pane.dataset.text !== shown?.value;
-  }
-}
+// What was written before a login has come back into the fields.
+form.addEventListener("input", (event) => {
+  if (event.target !== form) return;
+  for (const part of form.querySelectorAll("[data-message]")) changeTexts(`text_show_${part.dataset.message}`);
+});
 
-// The mail in its frame, which is a new one each time: else every change would be a step back for the browser's button.
-function showMail() {
-  if (!shown) return;
-  const frame = form.querySelector("iframe.mail");
-  frame.replaceWith(frame.cloneNode(false));
-  form.requestSubmit(shown);
-}
-
-if (sides) {
-  sides.addEventListener("click", (event) => {
-    const button = event.target.closest("[data-preview]");
-    if (!button) return;
+// A link into a part that is folded, or hidden by another language, opens it.
+document.addEventListener("click", (event) => {
+  const hash = event.target.closest("a[href^='#']")?.hash.slice(1);
+  const target = hash && document.getElementById(hash);
+  if (!target) return;
+  for (let part = target; part; part = part.parentElement.closest("details")) part.open = true;
+  if (target.closest(".words-field")) {
     event.preventDefault();
-    shown = button;
-    for (const other of sides.querySelectorAll("[data-preview]")) other.setAttribute("aria-pressed", String(other === shown));
-    showTexts();
-    showMail();
-  });
-  shown?.click();
-}
+    messages.reveal(hash);
+  }
+});
 
 // What is written beside the rule: whom it is tried with, and where a test goes.
 const beside = new Set([...form.querySelectorAll("[data-beside] [name]")].map((field) => field.name));
@@ -143,17 +152,42 @@ form.addEventListener("input", (event) => {
   if (!beside.has(event.target.name)) saveSoon(SAVED_AFTER);
 });
 
-form.addEventListener("focusin", (event) => {
-  if (event.target.matches("[data-words]")) last = event.target;
-});
+// Hours: a spare row more as soon as the last one is used; a row that is removed says nothing.
+form.addEventListener("toggle", (event) => {
+  const spare = event.target;
+  if (!spare.matches(".add[open]") || spare.nextElementSibling?.matches(".add")) return;
+  const next = spare.cloneNode(true);
+  next.open = false;
+  for (const field of next.querySelectorAll("[name]")) {
+    field.name = field.name.replace(/_w(\d+)_/, (_, row) => `_w${Number(row) + 1}_`);
+    field.id = field.id && field.name;
+    field.checked = false;
+    if (field.type !== "checkbox") field.value = "";
+  }
+  spare.after(next);
+}, true);
 
 form.addEventListener("click", (event) => {
-  const button = event.target.closest("[data-insert]");
-  if (!button || !last) return;
-  last.setRangeText(`{{${button.dataset.insert}}}`, last.selectionStart, last.selectionEnd, "end");
-  last.focus();
-  last.dispatchEvent(new Event("input", { bubbles: true }));
+  const button = event.target.closest("[data-clear]");
+  if (!button) return;
+  const row = button.closest(".window");
+  for (const field of row.querySelectorAll("input:not([type=checkbox])")) field.value = "";
+  row.hidden = true;
+  (row.closest(".hours").querySelector(".add:last-of-type > summary") ?? form).focus();
+  row.querySelector("input").dispatchEvent(new Event("input", { bubbles: true }));
 });
+
+for (const button of form.querySelectorAll("[data-clear]")) button.hidden = false;
+
+// The index says which part one is at.
+const index = new Map([...document.querySelectorAll(".parts a")].map((link) => [document.getElementById(link.hash.slice(1)).closest(".part"), link]));
+const seen = new IntersectionObserver((entries) => {
+  for (const { target, isIntersecting } of entries) {
+    if (isIntersecting) index.get(target).setAttribute("aria-current", "true");
+    else index.get(target).removeAttribute("aria-current");
+  }
+}, { rootMargin: "-30% 0px -69% 0px" });
+for (const part of index.keys()) seen.observe(part);
 
 const SAVED_AFTER = 1_500;
 const TRIED_AGAIN_AFTER = 10_000;

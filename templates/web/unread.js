@@ -8,11 +8,15 @@ const zone = new Intl.DateTimeFormat(undefined, {
 const zoneName = new Intl.DateTimeFormat(undefined, { timeZoneName: "short" });
 
 function localTimes(root) {
-  for (const time of root.querySelectorAll("time[datetime] .absolute")) {
-    const at = new Date(time.parentElement.dateTime);
+  for (const time of root.querySelectorAll("time[datetime]")) {
+    const at = new Date(time.dateTime);
     if (Number.isNaN(at.getTime())) continue;
     const name = zoneName.formatToParts(at).find((part) => part.type === "timeZoneName");
-    time.textContent = `${zone.format(at)} ${name ? name.value : ""}`;
+    const said = `${zone.format(at)} ${name ? name.value : ""}`;
+    const shown = time.querySelector(".absolute");
+    // One of both is read, the other is beside it when pointed at.
+    if (shown) shown.textContent = said;
+    else time.title = said;
   }
 }
 
@@ -58,6 +62,20 @@ document.addEventListener("submit", (event) => {
   if (question && !window.confirm(question)) event.preventDefault();
 });
 
+// <form data-at-once>: a choice counts as soon as it is made.
+document.addEventListener("change", (event) => {
+  const form = event.target.closest("form[data-at-once]");
+  if (form) form.requestSubmit();
+});
+
+// A list is left with its filter and comes back with it: a link data-back="/path" leads to where below that path one was last.
+const lists = document.querySelector("[data-list]");
+if (lists) sessionStorage.setItem(`list ${lists.dataset.list}`, location.pathname + location.search);
+for (const link of document.querySelectorAll("a[data-back]")) {
+  const last = sessionStorage.getItem(`list ${link.dataset.back}`);
+  if (last && last.startsWith(link.dataset.back)) link.href = last;
+}
+
 localTimes(document);
 setClock(document.documentElement.dataset.now);
 setInterval(tick, 1_000);
@@ -98,4 +116,54 @@ document.addEventListener("click", async (event) => {
   const text = document.getElementById(button.dataset.copy)?.textContent ?? "";
   await navigator.clipboard.writeText(text);
   button.textContent = "Copied";
+});
+
+// Ctrl-K, and the link of the menu: the page that finds things, over the one that is open.
+let finding = null;
+
+function narrow(dialog, asked) {
+  const words = asked.toLowerCase().trim();
+  for (const place of dialog.querySelectorAll("nav li")) place.hidden = !place.textContent.toLowerCase().includes(words);
+}
+
+async function openFind() {
+  document.getElementById("menu")?.hidePopover?.();
+  if (!finding) {
+    const answer = await fetch("/find", { credentials: "same-origin" });
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const found = page.getElementById("find");
+    if (!found) {
+      location.href = "/find";
+      return;
+    }
+    finding = document.createElement("dialog");
+    finding.className = "find";
+    finding.setAttribute("aria-label", "Find");
+    finding.append(document.adoptNode(found));
+    document.body.append(finding);
+    const asked = finding.querySelector("[name=who]");
+    asked.addEventListener("input", () => narrow(finding, asked.value));
+    finding.querySelector("form").addEventListener("submit", (event) => {
+      const first = finding.querySelector("nav li:not([hidden]) a");
+      if (!first) return;
+      event.preventDefault();
+      location.href = first.href;
+    });
+    finding.addEventListener("click", (event) => {
+      if (event.target === finding) finding.close();
+    });
+  }
+  if (!finding.open) finding.showModal();
+  finding.querySelector("[name=who]").select();
+}
+
+document.addEventListener("keydown", (event) => {
+  if (event.key.toLowerCase() !== "k" || !(event.ctrlKey || event.metaKey) || event.altKey || event.shiftKey) return;
+  event.preventDefault();
+  openFind();
+});
+document.addEventListener("click", (event) => {
+  if (!event.target.closest("a[data-find]") || event.ctrlKey || event.metaKey || document.getElementById("find")?.closest("main")) return;
+  event.preventDefault();
+  openFind();
 });

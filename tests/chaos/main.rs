@@ -47,6 +47,9 @@ struct Cli {
     /// Share of requests that meet a fault, at LivePerson and at both providers
     #[arg(long, default_value_t = 0.05)]
     faults: f64,
+    /// Share of agents' messages that LivePerson's filter by update does not show: only full passes find them
+    #[arg(long, default_value_t = 0.01)]
+    missed_updates: f64,
     /// Everything random comes from it
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -79,6 +82,7 @@ fn main() -> ExitCode {
         zombies: cli.zombies,
         longest_trance: Duration::from_secs(cli.longest_trance),
         fault_share: cli.faults,
+        missed_updates: cli.missed_updates,
         wait_out_leases: !cli.hurry,
     };
     let runtime = tokio::runtime::Runtime::new().unwrap();

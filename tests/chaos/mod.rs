@@ -24,6 +24,7 @@ use anyhow::{Context as _, Result};
 use sqlx::PgPool;
 use unread::sandbox::smtp::SmtpOptions;
 use unread::sandbox::twilio::TwilioOptions;
+use unread::sandbox::world::Quirks;
 use unread::sandbox::{Options as SandboxOptions, Sandbox};
 use unread::{app, db, demo};
 
@@ -52,6 +53,8 @@ pub struct Options {
     pub longest_trance: Duration,
     /// Share of requests that meet a fault.
     pub fault_share: f64,
+    /// Share of agents' messages that do not count as updates of their conversations.
+    pub missed_updates: f64,
     /// Wait until every lease has run out by itself, instead of moving it.
     pub wait_out_leases: bool,
 }
@@ -59,8 +62,8 @@ pub struct Options {
 /// Messages may be late while everything breaks: so long after the last due moment strikes still fall.
 const LAST_STRIKE: Duration = Duration::from_secs(20);
 
-/// Nothing more comes when nothing has moved for so long: the last report, and two scans.
-const SETTLED: Duration = Duration::from_secs(12);
+/// Nothing more comes when nothing has moved for so long: the last report, and a full pass, which is begun every 15 s.
+const SETTLED: Duration = Duration::from_secs(25);
 
 /// How long the rest may take after the trouble is over.
 const PATIENCE: Duration = Duration::from_mins(30);
@@ -87,6 +90,10 @@ pub async fn run(options: &Options) -> Result<Report> {
     })
     .await?;
     sandbox.world().keep_checks();
+    sandbox.world().set_quirks(Quirks {
+        missed_updates: options.missed_updates,
+        ..Quirks::default()
+    });
     skills::announce(sandbox.world())?;
     let quiet = people::quiet_from(options);
     skills::rules(&pool, options, quiet).await?;
@@ -120,6 +127,11 @@ pub async fn run(options: &Options) -> Result<Report> {
     let mut report = verdict::judge(&pool, &sandbox, &people, options, quiet).await?;
     report.add_run(&processes, &stops, &plan, &sandbox);
     report.figure("jobs doubled", twins);
+    let missed: i64 =
+        sqlx::query_scalar("select coalesce(sum(missed), 0)::bigint from recent_passes")
+            .fetch_one(&pool)
+            .await?;
+    report.figure("messages that only a full pass found", missed);
     report.add_times(trouble_lasted, began.elapsed());
     pool.close().await;
     sandbox.stop().await;

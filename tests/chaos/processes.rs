@@ -78,6 +78,8 @@ impl Processes {
             ("SMTP_RATE_PER_SECOND", "500"),
             ("TWILIO_RATE_PER_SECOND", "500"),
             ("UNREAD_SCAN_INTERVAL_SECONDS", "5"),
+            // Recent passes in between.
+            ("UNREAD_FULL_SCAN_INTERVAL_SECONDS", "15"),
             ("UNREAD_DRAIN_SECONDS", "20"),
             ("UNREAD_LOG_FORMAT", "text"),
         ] {

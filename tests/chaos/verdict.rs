@@ -476,6 +476,15 @@ async fn nothing_left_over(pool: &PgPool, report: &mut Report) -> Result<()> {
             "select count(*) from (select from attempts where outcome = 'accepted' group by reminder having count(*) > 1) t",
         ),
         (
+            "reminders that wait and are not in pending, or the other way round",
+            "select count(*) from (
+                 (select id, account, conversation, next_at from reminders where next_at is not null
+                  except all select reminder, account, conversation, next_at from pending)
+                 union all
+                 (select reminder, account, conversation, next_at from pending
+                  except all select id, account, conversation, next_at from reminders where next_at is not null)) d",
+        ),
+        (
             "deliveries in the queue",
             "select count(*) from apalis.jobs where job_type like 'deliver\\_%'",
         ),

@@ -105,7 +105,7 @@ async fn a_doubtful_opt_out_holds_at_once_and_is_kept_or_undone_by_a_person() {
         t.advance(10).await;
         assert_eq!(t.story(&chat).await, ["cancelled (opted_out)", "scheduled"]);
 
-        let page = boss.get("/suppressions").await.text;
+        let page = boss.get("/opt-outs").await.text;
         assert!(
             page.contains("Opt-outs to review")
                 && page.contains(&hash)
@@ -118,13 +118,13 @@ async fn a_doubtful_opt_out_holds_at_once_and_is_kept_or_undone_by_a_person() {
             ("channel", "sms"),
             ("verdict", "undo"),
         ];
-        let done = boss.form("/suppressions/review", &key).await;
-        assert_eq!(done.location(), "/suppressions");
+        let done = boss.form("/opt-outs/review", &key).await;
+        assert_eq!(done.location(), "/opt-outs");
         assert_eq!(count(t.pool(), SUPPRESSED).await, 0);
-        let again = boss.form("/suppressions/review", &key).await;
+        let again = boss.form("/opt-outs/review", &key).await;
         assert_eq!(
             again.location(),
-            "/suppressions",
+            "/opt-outs",
             "somebody was quicker: no error"
         );
 

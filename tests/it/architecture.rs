@@ -48,7 +48,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         ],
     ),
     ("backup", &["clock", "db", "domain", "metrics", "postgres"]),
-    ("batch", &[]),
+    ("batch", &["trace"]),
     ("standstill", &["clock"]),
     ("secret", &[]),
     ("printed", &[]),
@@ -67,14 +67,15 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("db", &["domain", "hashing"]),
     // What outlives the database: files and posts, no SQL.
     ("journal", &["domain", "secret", "signed_post"]),
-    ("signed_post", &["secret"]),
+    ("signed_post", &["secret", "trace"]),
     // The outside world. The adapters do not know each other, the database or the queue.
-    ("liveperson", &["clock", "domain", "secret"]),
-    ("channel", &["clock", "domain", "secret"]),
+    ("liveperson", &["clock", "domain", "secret", "trace"]),
+    ("channel", &["clock", "domain", "secret", "trace"]),
     // Crates of their own, see `crates.rs`, under the names that the rest knows them by.
     ("clock", &[]),
     ("postgres", &[]),
     ("sandbox", &[]),
+    ("trace", &[]),
     (
         "jobs",
         &[
@@ -111,10 +112,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         ],
     ),
     ("scheduler", &["clock", "db", "domain", "jobs", "metrics"]),
-    (
-        "worker",
-        &["clock", "db", "domain", "jobs", "metrics", "telemetry"],
-    ),
+    ("worker", &["clock", "db", "domain", "jobs", "metrics"]),
     (
         "web",
         &[
@@ -133,6 +131,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "secret",
             "suppressions_file",
             "telemetry",
+            "trace",
         ],
     ),
 ];

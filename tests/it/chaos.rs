@@ -28,6 +28,7 @@ async fn whatever_is_killed_nobody_is_reminded_twice_or_in_vain_and_nobody_is_fo
         zombies: 1,
         longest_trance: Duration::from_secs(4),
         fault_share: 0.05,
+        missed_updates: 0.01,
         wait_out_leases: false,
     })
     .await

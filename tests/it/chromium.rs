@@ -16,7 +16,7 @@ use url::Url;
 
 use crate::harness::skipped;
 
-pub use self::keyboard::{DOWN, ENTER, SPACE};
+pub use self::keyboard::{ENTER, SPACE};
 pub use self::looks::{DRESSES, Dress, NARROWEST};
 
 pub struct Browser {

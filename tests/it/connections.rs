@@ -262,16 +262,26 @@ async fn bodies_of_strangers_take_no_more_memory_than_their_part_and_leave_the_r
 
 #[tokio::test]
 async fn nobody_waits_for_the_body_of_a_webhook_that_is_off_or_was_not_signed() {
-    let on = vec![(
-        "UNREAD_MAIL_WEBHOOK_SECRET",
-        "0123456789abcdef0123456789abcdef",
-    )];
+    let on = vec![
+        (
+            "UNREAD_MAIL_WEBHOOK_SECRET",
+            "0123456789abcdef0123456789abcdef",
+        ),
+        (
+            "UNREAD_HINT_SECRET",
+            "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",
+        ),
+    ];
     for (settings, paths) in [
-        (Vec::new(), vec![("/mail/events", "404")]),
+        (
+            Vec::new(),
+            vec![("/mail/events", "404"), ("/v1/hints/12345678", "404")],
+        ),
         (
             on,
             vec![
                 ("/mail/events", "403"),
+                ("/v1/hints/12345678", "403"),
                 ("/twilio/status", "403"),
                 ("/twilio/inbound", "403"),
             ],

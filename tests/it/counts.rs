@@ -50,18 +50,40 @@ async fn assert_counted(pool: &PgPool) {
              group by 1, 2, 3, 4, 5, 6",
         ),
     ] {
-        let differ = format!(
-            "select count(*) from (
-                 (select * from ({sum}) s where n <> 0 except all select * from ({rows}) r where n <> 0)
-                 union all
-                 (select * from ({rows}) r where n <> 0 except all select * from ({sum}) s where n <> 0)) d"
-        );
-        let differ: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(differ))
-            .fetch_one(pool)
-            .await
-            .unwrap();
-        assert_eq!(differ, 0, "{sum}");
+        assert_same(pool, sum, rows).await;
     }
+    assert_followed(pool).await;
+}
+
+/// What follows the ledger is as it says.
+async fn assert_followed(pool: &PgPool) {
+    for (follows, ledger) in [
+        (
+            "select reminder, account, conversation, next_at, created_at, 1 as n from pending",
+            "select id, account, conversation, next_at, created_at, 1 as n from reminders where next_at is not null",
+        ),
+        (
+            "select reminder, state, created_at, 1 as n from unsuccessful",
+            "select id, state, created_at, 1 as n from reminders where state in ('failed', 'expired', 'undelivered', 'unknown')",
+        ),
+    ] {
+        assert_same(pool, follows, ledger).await;
+    }
+}
+
+/// But for rows of which there are none.
+async fn assert_same(pool: &PgPool, one: &str, other: &str) {
+    let differ = format!(
+        "select count(*) from (
+             (select * from ({one}) s where n <> 0 except all select * from ({other}) r where n <> 0)
+             union all
+             (select * from ({other}) r where n <> 0 except all select * from ({one}) s where n <> 0)) d"
+    );
+    let differ: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(differ))
+        .fetch_one(pool)
+        .await
+        .unwrap();
+    assert_eq!(differ, 0, "{one}");
 }
 
 async fn sums(t: &TestApp) -> Numbers {
@@ -117,8 +139,49 @@ async fn counts_follow_whatever_happens_to_reminders() {
             .await
             .unwrap();
         assert_eq!(sums(t).await.sent, 2, "what has happened stays counted");
+        let left: i64 = sqlx::query_scalar(
+            "select (select count(*) from pending) + (select count(*) from unsuccessful) + (select count(*) from attempts)",
+        )
+        .fetch_one(t.pool())
+        .await
+        .unwrap();
+        assert_eq!(left, 0, "what belongs to a reminder goes with it");
     })
     .await;
+}
+
+/// Whatever statement it is: each changes some rows of many.
+#[tokio::test]
+async fn what_waits_and_what_ended_badly_follow_the_ledger() {
+    let db = migrated().await;
+    for statement in [
+        "insert into reminders (account, conversation, episode, channel, step, skill, episode_since, due_at, deadline, token,
+             created_at, next_at)
+         select '1', 'c' || n, 'e', 'email', 1, 7, now(), now(), now(), 't' || n, now(), now() from generate_series(1, 40) n",
+        "insert into reminders (account, conversation, episode, channel, step, skill, state, episode_since, due_at, deadline, token,
+             created_at)
+         select '1', 'd' || n, 'e', 'email', 1, 7, case when n % 2 = 0 then 'failed' else 'sent' end, now(), now(), now(),
+             'u' || n, now() from generate_series(1, 10) n",
+        "update reminders set next_at = next_at + interval '1 hour' where id % 3 = 0 and next_at is not null",
+        "update reminders set state = 'sending' where id % 4 = 0 and state = 'scheduled'",
+        "update reminders set conversation = 'erased:' || id where id % 5 = 0",
+        "update reminders set next_at = null, state = case id % 3 when 0 then 'sent' when 1 then 'unknown' else 'cancelled' end
+         where id % 2 = 0 and next_at is not null",
+        "update reminders set state = case state when 'unknown' then 'delivered' when 'sent' then 'undelivered' else 'expired' end
+         where id % 4 = 0 and next_at is null",
+        "update reminders set state = 'scheduled', next_at = now() where id % 8 = 0 and next_at is null",
+        "delete from reminders where id % 7 = 0",
+    ] {
+        sqlx::query(statement).execute(&db.pool).await.unwrap();
+        assert_followed(&db.pool).await;
+    }
+    let second = "insert into reminders (account, conversation, episode, channel, step, skill, episode_since, due_at, deadline, token,
+            created_at, next_at)
+        select account, conversation, episode, 'email', 2, 7, now(), now(), now(), 'second', now(), now() from reminders
+        where next_at is not null limit 1";
+    let refused = sqlx::query(second).execute(&db.pool).await.unwrap_err();
+    assert!(refused.to_string().contains("pending_pkey"), "{refused}");
+    assert_followed(&db.pool).await;
 }
 
 #[tokio::test]

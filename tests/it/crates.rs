@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 const MAY_DEPEND: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("embedded-postgres", &[]),
-    ("queue", &["unread-clock"]),
+    ("queue", &["unread-clock", "unread-trace"]),
     // A second implementation of the outside world: what it shared with the first could be wrong twice.
     ("sandbox", &[]),
+    ("trace", &[]),
 ];
 
 /// The folders of the crates beside the root's.

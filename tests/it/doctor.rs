@@ -16,14 +16,14 @@ use crate::database::{TestDatabase, database};
 use crate::process::{Settings, run, text};
 
 /// Everything the service needs, well.
-struct World {
-    sandbox: Sandbox,
-    database: TestDatabase,
-    settings: BTreeMap<String, String>,
+pub struct World {
+    pub sandbox: Sandbox,
+    pub database: TestDatabase,
+    pub settings: BTreeMap<String, String>,
 }
 
 impl World {
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         let sandbox = Sandbox::start(Options {
             smtp: demo::smtp_options(),
             ..Options::default()
@@ -49,7 +49,7 @@ impl World {
         }
     }
 
-    fn set(&mut self, key: &str, value: impl Into<String>) {
+    pub fn set(&mut self, key: &str, value: impl Into<String>) {
         self.settings.insert(key.to_owned(), value.into());
     }
 
@@ -62,7 +62,7 @@ impl World {
         Config::read(&sources, ProcessRole::Doctor)
     }
 
-    async fn examined(&self) -> Vec<DoctorFinding> {
+    pub async fn examined(&self) -> Vec<DoctorFinding> {
         self.examined_at(&Clock::System).await
     }
 
@@ -89,12 +89,12 @@ async fn served(page: axum::Router) -> String {
 }
 
 /// A port at which nobody listens.
-fn dead_port() -> u16 {
+pub fn dead_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()
 }
 
-fn failed(lines: &[DoctorFinding]) -> Vec<&DoctorFinding> {
+pub fn failed(lines: &[DoctorFinding]) -> Vec<&DoctorFinding> {
     lines
         .iter()
         .filter(|line| line.state == CheckState::Failed)
@@ -741,7 +741,7 @@ async fn why_the_database_is_not_reached_is_told_apart() {
 }
 
 /// A port that takes connections and says nothing.
-fn silent_port() -> (u16, std::net::TcpListener) {
+pub fn silent_port() -> (u16, std::net::TcpListener) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     (listener.local_addr().unwrap().port(), listener)
 }

@@ -460,10 +460,15 @@ impl TestApp {
         // The workers cannot know that the clock was moved by hand.
         sqlx::query("select pg_notify('unread_queue', queue) from unnest($1::text[]) as queue")
             .bind(
-                [jobs::names::SCAN, jobs::names::ADVANCE, jobs::names::UPKEEP]
-                    .into_iter()
-                    .chain(Channel::ALL.map(jobs::names::deliver_queue))
-                    .collect::<Vec<_>>(),
+                [
+                    jobs::names::SCAN,
+                    jobs::names::ADVANCE,
+                    jobs::names::HINT,
+                    jobs::names::UPKEEP,
+                ]
+                .into_iter()
+                .chain(Channel::ALL.map(jobs::names::deliver_queue))
+                .collect::<Vec<_>>(),
             )
             .execute(self.pool())
             .await
@@ -542,7 +547,7 @@ impl TestApp {
     /// The decision log of a conversation: `stage verdict reason`.
     pub async fn decisions(&self, conversation: &str) -> Vec<String> {
         sqlx::query_scalar(
-            "select stage || ' ' || verdict || ' ' || reason from decisions where conversation = $1 order by id",
+            "select stage || ' ' || verdict || ' ' || reason from decision_log where conversation = $1 order by id",
         )
         .bind(conversation)
         .fetch_all(self.pool())

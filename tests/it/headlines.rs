@@ -257,12 +257,12 @@ async fn the_page_stays_with_the_person_and_offers_to_undo_what_can_be_undone() 
         let boss = t.person(Role::Administrator).await;
         let chat = t.answered(ANN);
         t.tick().await;
-        let page = boss.form("/people", &[("who", ANN)]).await.text;
+        let page = boss.form("/customers", &[("who", ANN)]).await.text;
         assert!(page.contains("A reminder by e-mail is scheduled."), "{page}");
         assert!(page.contains("/rules/12345678/default/history"), "{page}");
         assert!(!page.contains("Undo: allow"), "{page}");
 
-        let page = boss.form("/people/opt-out", &[("who", ANN)]).await;
+        let page = boss.form("/customers/opt-out", &[("who", ANN)]).await;
         assert_eq!(page.status, 200);
         for told in [
             "Opted out. This customer gets no more reminders.",
@@ -276,11 +276,11 @@ async fn the_page_stays_with_the_person_and_offers_to_undo_what_can_be_undone() 
         let list = boss.get("/reminders").await.text;
         assert!(list.contains("Will not be sent: opted out"), "{list}");
 
-        let page = boss.form("/people/allow", &[("who", ANN)]).await.text;
+        let page = boss.form("/customers/allow", &[("who", ANN)]).await.text;
         assert!(page.contains("This customer can get reminders again."), "{page}");
         assert!(page.contains("A reminder by e-mail is scheduled."), "{page}");
         assert!(!page.contains("Opted out or blocked") && !page.contains("Undo: allow"), "{page}");
-        let again = boss.form("/people/allow", &[("who", ANN)]).await.text;
+        let again = boss.form("/customers/allow", &[("who", ANN)]).await.text;
         assert!(again.contains("Nothing was changed"), "{again}");
         t.advance(10).await;
         assert_eq!(t.mails().len(), 1, "undone");
@@ -289,19 +289,19 @@ async fn the_page_stays_with_the_person_and_offers_to_undo_what_can_be_undone() 
         let token = t.reminders().await[0].token.clone();
         let stopped = t.http.post(format!("{}/u/{token}", t.web)).send().await;
         assert!(stopped.unwrap().status().is_success());
-        let page = boss.form("/people", &[("who", ANN)]).await.text;
+        let page = boss.form("/customers", &[("who", ANN)]).await.text;
         assert!(page.contains("Opted out or blocked") && !page.contains("Undo: allow"), "{page}");
         let body = json!({ "account": account(), "address": ANN });
         let refused = boss.api(Method::POST, "/consumers/allow", Some(&body)).await;
         assert_eq!(refused.status, 409);
 
-        let page = boss.form("/people/erase", &[("who", ANN)]).await;
+        let page = boss.form("/customers/erase", &[("who", ANN)]).await;
         assert_eq!(page.status, 200);
         assert!(page.text.contains("Erased: 1 conversation,"), "{}", page.text);
         assert!(page.text.contains("This cannot be undone."), "{}", page.text);
         assert!(page.text.contains("It appears in no conversation."), "{}", page.text);
-        let trail = boss.get("/audit").await.text;
-        assert!(trail.contains("Allowed a customer again") && !trail.contains(ANN));
+        let trail = boss.get("/activity").await.text;
+        assert!(trail.contains("allowed a customer again") && !trail.contains(ANN));
     })
     .await;
 }
@@ -314,7 +314,7 @@ async fn who_never_got_a_reminder_is_opted_out_and_erased_by_address() {
         t.world().consumer_reads(&chat);
         t.tick().await;
         assert!(t.reminders().await.is_empty());
-        let id = boss.form("/people/opt-out", &[("who", &chat)]).await;
+        let id = boss.form("/customers/opt-out", &[("who", &chat)]).await;
         assert_eq!(
             id.status, 200,
             "the address is known without a reminder: {}",
@@ -330,7 +330,7 @@ async fn who_never_got_a_reminder_is_opted_out_and_erased_by_address() {
                 .ends_with("Besides, the customer has opted out.")
         );
 
-        let erased = boss.form("/people/erase", &[("who", ANN)]).await.text;
+        let erased = boss.form("/customers/erase", &[("who", ANN)]).await.text;
         assert!(erased.contains("Erased: 1 conversation,"), "{erased}");
         let left: i64 = sqlx::query_scalar(
             "select (select count(*) from decisions where conversation = $1)

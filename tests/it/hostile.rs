@@ -27,6 +27,7 @@ fn path() -> impl Strategy<Value = String> {
         "/twilio/status?X",
         "/twilio/inbound",
         "/mail/events",
+        "/v1/hints/X",
         "/X",
     ]);
     (shape, part.clone(), part)

@@ -228,17 +228,17 @@ async fn the_page_lists_what_was_left_out_and_offers_to_leave_it_out() {
     run_test(async |t| {
         let boss = t.person(Role::Editor).await;
         let list = "email,reason\nann@example.com,HardBounce\nsecret,HardBounce\nben@example.com,SoftBounce\n";
-        let refused = boss.form("/suppressions/import", &[("csv", list)]).await;
+        let refused = boss.form("/opt-outs/import", &[("csv", list)]).await;
         assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
         assert!(refused.text.contains("line 3: not an e-mail address") && refused.text.contains("name=\"leave_out\""), "{}", refused.text);
         assert_eq!(count(t).await, 0);
-        let done = boss.form("/suppressions/import", &[("csv", list), ("leave_out", "yes")]).await;
+        let done = boss.form("/opt-outs/import", &[("csv", list), ("leave_out", "yes")]).await;
         assert_eq!(done.status, StatusCode::OK);
         for told in ["3 lines read; 1 new or changed.", "line 3: not an e-mail address", "1 about temporary failures"] {
             assert!(done.text.contains(told), "{told}: {}", done.text);
         }
         assert!(!done.text.contains("secret"));
-        let wrong = boss.form("/suppressions/import", &[("csv", "Name,Telegram\nx,y\n")]).await;
+        let wrong = boss.form("/opt-outs/import", &[("csv", "Name,Telegram\nx,y\n")]).await;
         assert!(wrong.text.contains("it needs a column named email"), "{}", wrong.text);
     })
     .await;

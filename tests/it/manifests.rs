@@ -112,7 +112,7 @@ const GIVEN: [(&str, &[&str]); 5] = [
             LIVEPERSON,
             "TWILIO_AUTH_TOKEN, TWILIO_WEBHOOK_TOKENS",
             MAIL_EVENTS,
-            "UNREAD_BADGE_SECRET",
+            "UNREAD_BADGE_SECRET, UNREAD_HINT_SECRET",
         ],
     ),
     (
@@ -124,7 +124,7 @@ const GIVEN: [(&str, &[&str]); 5] = [
             CHANNELS,
             "TWILIO_WEBHOOK_TOKENS",
             MAIL_EVENTS,
-            "UNREAD_BADGE_SECRET, UNREAD_OIDC_CLIENT_SECRET",
+            "UNREAD_BADGE_SECRET, UNREAD_HINT_SECRET, UNREAD_OIDC_CLIENT_SECRET",
         ],
     ),
     ("worker", &[DATABASE, KEY, LIVEPERSON, CHANNELS, OF_POSTS]),
@@ -240,8 +240,10 @@ fn each_pod_is_given_its_own_secrets_and_can_start_with_them() {
                     "UNREAD_MAIL_POSTMARK_LOGIN" => environment.insert(name, "us:0123456789abcdef"),
                     "TWILIO_API_SECRET" if !api_key => None,
                     "TWILIO_AUTH_TOKEN" if api_key && pod == "worker" => None,
-                    "UNREAD_JOURNAL_SECRET" | "UNREAD_NOTIFY_SECRET" => environment
-                        .insert(name, "whsec_YW4gYWdyZWVkIHNlY3JldCBvZiBzb21lIGxlbmd0aA=="),
+                    "UNREAD_JOURNAL_SECRET" | "UNREAD_NOTIFY_SECRET" | "UNREAD_HINT_SECRET" => {
+                        environment
+                            .insert(name, "whsec_YW4gYWdyZWVkIHNlY3JldCBvZiBzb21lIGxlbmd0aA==")
+                    }
                     _ => environment.insert(name, "0123456789abcdef0123456789abcdef"),
                 };
             }
@@ -414,4 +416,25 @@ fn workers_are_scaled_by_a_tested_rule() {
     let query = between(&keda, "query: max(", &['{'])[0];
     assert!(read("docker/prometheus/rules.yaml").contains(&format!("- record: {query}\n")));
     assert!(read("docker/prometheus/rules.test.yaml").contains(&format!("- expr: {query}\n")));
+}
+
+/// The file of several accounts, as a process reads it that does not call LivePerson, and needs no secret of it.
+#[tokio::test]
+async fn the_file_of_several_accounts_is_understood() {
+    let file = root().join("docker/kubernetes/components/accounts/unread.toml");
+    let settings = crate::process::settings(&[
+        ("UNREAD_CONFIG", &file.display().to_string()),
+        ("DATABASE_URL", "postgres://127.0.0.1:1/unread"),
+        ("UNREAD_METRICS_PORT", "1"),
+        ("UNREAD_METRICS_BIND", "192.0.2.1"),
+    ]);
+    // It gets as far as to its ports.
+    let output = run(&["scheduler"], &settings).await;
+    let told = text(&output.stderr);
+    assert!(told.contains("UNREAD_METRICS_PORT"), "{told}");
+    assert!(!told.contains("/run/secrets"), "{told}");
+    // Who calls LivePerson asks for the secrets, and for nothing else.
+    let output = run(&["worker"], &settings).await;
+    let told = text(&output.stderr);
+    assert!(told.contains("/run/secrets/liveperson/12345678"), "{told}");
 }

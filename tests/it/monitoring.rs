@@ -23,7 +23,7 @@ fn root() -> PathBuf {
 const SCRAPED: [&str; 4] = ["le", "job", "instance", "namespace"];
 
 /// Every metric with its labels.
-fn exported() -> BTreeMap<String, BTreeSet<String>> {
+pub fn exported() -> BTreeMap<String, BTreeSet<String>> {
     let mut metrics = BTreeMap::new();
     for file in ["src/metrics.rs", "src/web/metrics.rs"] {
         let text = fs::read_to_string(root().join(file)).unwrap();

@@ -22,22 +22,22 @@ fn value_of(page: &str, begin: &str) -> String {
 async fn addresses_are_blocked_looked_up_and_lifted_and_stand_in_no_list() {
     run_test(async |t| {
         let boss = t.person(Role::Editor).await;
-        let empty = boss.get("/suppressions").await.text;
+        let empty = boss.get("/opt-outs").await.text;
         assert!(empty.contains("Nothing yet"), "{empty}");
-        let none = boss.form("/suppressions", &[("address", ANN)]).await;
+        let none = boss.form("/opt-outs", &[("address", ANN)]).await;
         assert_eq!(none.status, StatusCode::OK);
         assert!(none.text.contains("not opted out"), "{}", none.text);
 
         let fields = [("address", ANN), ("reason", "blocked")];
-        let done = boss.form("/suppressions/add", &fields).await;
-        assert_eq!(done.location(), "/suppressions", "{done:?}");
-        let list = boss.get("/suppressions").await.text;
+        let done = boss.form("/opt-outs/add", &fields).await;
+        assert_eq!(done.location(), "/opt-outs", "{done:?}");
+        let list = boss.get("/opt-outs").await.text;
         assert!(
             list.contains("Blocked by your team") && !list.contains(ANN),
             "{list}"
         );
         let found = boss
-            .form("/suppressions", &[("address", " Ann@Example.net ")])
+            .form("/opt-outs", &[("address", " Ann@Example.net ")])
             .await;
         assert!(
             found.text.contains("gets no reminders"),
@@ -56,10 +56,10 @@ async fn addresses_are_blocked_looked_up_and_lifted_and_stand_in_no_list() {
                 .all(|told| !told.contains("sent"))
         );
 
-        let narrowed = boss.get("/suppressions?channel=sms").await.text;
+        let narrowed = boss.get("/opt-outs?channel=sms").await.text;
         assert!(narrowed.contains("No match"), "{narrowed}");
         let narrowed = boss
-            .get("/suppressions?channel=email&reason=blocked")
+            .get("/opt-outs?channel=email&reason=blocked")
             .await
             .text;
         assert!(!narrowed.contains("No match"), "{narrowed}");
@@ -73,18 +73,18 @@ async fn addresses_are_blocked_looked_up_and_lifted_and_stand_in_no_list() {
             ("channel", "email"),
             ("hash", &hash),
         ];
-        boss.form("/suppressions/remove", &key).await;
-        let again = boss.form("/suppressions/remove", &key).await;
+        boss.form("/opt-outs/remove", &key).await;
+        let again = boss.form("/opt-outs/remove", &key).await;
         assert_eq!(again.status, StatusCode::SEE_OTHER, "already allowed again");
-        let list = boss.get("/suppressions").await.text;
+        let list = boss.get("/opt-outs").await.text;
         assert!(
             list.contains("already allowed again") && list.contains("Nothing yet"),
             "{list}"
         );
 
-        let trail = boss.get("/audit?action=suppression").await.text;
+        let trail = boss.get("/activity?action=suppression").await.text;
         assert!(
-            trail.contains("Opted out an address") && trail.contains("Allowed an address again")
+            trail.contains("opted out an address") && trail.contains("allowed an address again")
         );
         assert!(!trail.contains(ANN), "{trail}");
     })
@@ -95,7 +95,7 @@ async fn addresses_are_blocked_looked_up_and_lifted_and_stand_in_no_list() {
 async fn what_is_no_address_is_told_at_its_field_and_stays_written() {
     run_test(async |t| {
         let boss = t.person(Role::Editor).await;
-        for path in ["/suppressions", "/suppressions/add"] {
+        for path in ["/opt-outs", "/opt-outs/add"] {
             let told = boss.form(path, &[("address", "nonsense")]).await;
             assert_eq!(told.status, StatusCode::UNPROCESSABLE_ENTITY);
             assert!(
@@ -106,9 +106,9 @@ async fn what_is_no_address_is_told_at_its_field_and_stays_written() {
             );
         }
         let viewer = t.person(Role::Viewer).await;
-        let page = viewer.get("/suppressions").await.text;
+        let page = viewer.get("/opt-outs").await.text;
         assert!(
-            !page.contains("/suppressions/import") && !page.contains(">Block<"),
+            !page.contains("/opt-outs/import") && !page.contains(">Block<"),
             "{page}"
         );
     })
@@ -120,10 +120,7 @@ async fn a_file_comes_in_whole_or_not_at_all_and_goes_out_page_by_page() {
     run_test(async |t| {
         let boss = t.person(Role::Editor).await;
         let told = boss
-            .form(
-                "/suppressions/import",
-                &[("csv", "ann@example.net\nnonsense")],
-            )
+            .form("/opt-outs/import", &[("csv", "ann@example.net\nnonsense")])
             .await;
         assert_eq!(told.status, StatusCode::UNPROCESSABLE_ENTITY);
         assert!(
@@ -131,7 +128,7 @@ async fn a_file_comes_in_whole_or_not_at_all_and_goes_out_page_by_page() {
             "{}",
             told.text
         );
-        assert!(boss.get("/suppressions").await.text.contains("Nothing yet"));
+        assert!(boss.get("/opt-outs").await.text.contains("Nothing yet"));
 
         let lines: Vec<String> = (0..60).map(|n| format!("c{n}@example.net")).collect();
         let file = [
@@ -142,8 +139,8 @@ async fn a_file_comes_in_whole_or_not_at_all_and_goes_out_page_by_page() {
             .iter()
             .map(|(name, value)| (*name, value.as_str()))
             .collect();
-        boss.form("/suppressions/import", &file).await;
-        let first = boss.get("/suppressions").await.text;
+        boss.form("/opt-outs/import", &file).await;
+        let first = boss.get("/opt-outs").await.text;
         assert!(
             first.contains("60 lines read; 60 new or changed."),
             "{first}"
@@ -186,9 +183,9 @@ async fn an_address_is_told_while_one_is_owed_to_it_and_that_is_on_record() {
             !ed.get(&path).await.text.contains(ANN),
             "only in the answer to who asked"
         );
-        let trail = ed.get("/audit?action=reminder").await.text;
+        let trail = ed.get("/activity?action=reminder").await.text;
         assert!(
-            trail.contains("Viewed a customer&#x27;s address") && trail.contains(&ed.name),
+            trail.contains("viewed the customer&#x27;s address") && trail.contains(&ed.name),
             "{trail}"
         );
         assert!(!trail.contains(ANN), "{trail}");
@@ -250,7 +247,10 @@ async fn no_address_is_guessed_when_liveperson_does_not_answer() {
         );
         assert!(told.text.contains("LivePerson could not be asked") && !told.text.contains(BEN));
         assert!(
-            !ed.get("/audit").await.text.contains("Viewed a customer"),
+            !ed.get("/activity")
+                .await
+                .text
+                .contains("viewed the customer"),
             "nothing was told"
         );
     })
@@ -373,16 +373,29 @@ async fn the_first_page_names_what_needs_a_person_and_leads_there() {
             page.contains("All is well") && !page.contains("Needs attention"),
             "{page}"
         );
-        assert!(page.contains("since midnight, UTC"), "{page}");
-        // Each chart has its numbers beside it.
-        assert_eq!(page.matches("role=\"img\"").count(), 2);
-        assert!(page.contains("1 e-mail, 0 SMS in all"), "{page}");
-        assert_eq!(page.matches("<summary>The numbers</summary>").count(), 2);
+        assert!(page.contains("in UTC time"), "{page}");
+        // The chart has its numbers beside it, and each number leads to its chart.
+        assert_eq!(page.matches("role=\"img\"").count(), 1);
+        assert!(
+            page.contains("In all 1 e-mail, 0 SMS; 0 came back."),
+            "{page}"
+        );
+        assert_eq!(page.matches("<summary>The numbers</summary>").count(), 1);
+        assert!(
+            page.contains("from none<span class=\"hidden\">: 0 in the 7 days before"),
+            "{page}"
+        );
+        let back = boss.get("/?days=30&graph=back").await.text;
+        assert!(
+            back.contains("Came back, last 30 days")
+                && back.contains("aria-label=\"Came back, last 30 days: None.\""),
+            "{back}"
+        );
         let asked = boss
             .ask(Method::GET, "/")
             .header("cookie", "zone=Asia/Kolkata");
         let local = asked.send().await.unwrap().text().await.unwrap();
-        assert!(local.contains("since midnight, Asia/Kolkata"), "{local}");
+        assert!(local.contains("in Asia/Kolkata time"), "{local}");
 
         let pause = [
             ("what", "everything"),

@@ -14,10 +14,11 @@ async fn every_page_shows_and_a_reminder_can_be_cancelled_and_sent_again() {
         let boss = t.person(Role::Administrator).await;
         let pages = [
             "/reminders",
-            "/people",
-            "/channels",
-            "/effect",
-            "/reminders?state=failed&channel=sms",
+            "/customers",
+            "/connections",
+            "/results",
+            "/reminders/sent",
+            "/reminders/not-sent?state=failed&channel=sms",
         ];
         for page in pages {
             assert_eq!(
@@ -68,21 +69,21 @@ async fn somebody_is_looked_up_opted_out_and_erased() {
         t.tick().await;
         t.advance(10).await;
         assert_eq!(t.mails().len(), 1);
-        let page = boss.form("/people", &[("who", ANN)]).await;
+        let page = boss.form("/customers", &[("who", ANN)]).await;
         assert!(
             page.text.contains(&chat) && page.text.contains("Erase this customer"),
             "{}",
             page.text
         );
-        boss.form("/people/opt-out", &[("who", ANN)]).await;
-        let page = boss.form("/people", &[("who", &chat)]).await;
+        boss.form("/customers/opt-out", &[("who", ANN)]).await;
+        let page = boss.form("/customers", &[("who", &chat)]).await;
         assert!(page.text.contains("Opted out or blocked"), "{}", page.text);
-        boss.form("/people/erase", &[("who", &chat)]).await;
-        let page = boss.form("/people", &[("who", &chat)]).await;
+        boss.form("/customers/erase", &[("who", &chat)]).await;
+        let page = boss.form("/customers", &[("who", &chat)]).await;
         assert!(page.text.contains("No match"), "{}", page.text);
-        let trail = boss.get("/audit").await.text;
+        let trail = boss.get("/activity").await.text;
         assert!(
-            trail.contains("Erased a customer") && !trail.contains(ANN) && !trail.contains(&chat)
+            trail.contains("erased a customer") && !trail.contains(ANN) && !trail.contains(&chat)
         );
     })
     .await;
@@ -203,7 +204,7 @@ async fn why_there_was_or_was_not_a_reminder_is_listed_by_conversation() {
             path = format!("/decisions?limit=1&after={next}");
         }
         assert!(seen.is_sorted_by(|a, b| a > b), "{seen:?}");
-        let all: i64 = sqlx::query_scalar("select count(*) from decisions")
+        let all: i64 = sqlx::query_scalar("select count(*) from decision_log")
             .fetch_one(t.pool())
             .await
             .unwrap();

@@ -92,7 +92,7 @@ impl Person {
 
     /// The word that this person's forms carry.
     pub async fn csrf(&self) -> String {
-        let page = self.get("/audit").await.text;
+        let page = self.get("/activity").await.text;
         let (_, rest) = page.split_once("name=\"csrf\" content=\"").expect("a page");
         rest.split('"').next().unwrap().to_owned()
     }

@@ -473,6 +473,7 @@ async fn without_a_sender_s_name_each_account_writes_as_its_brand_and_in_the_tex
             email.sender = Some("care@shop.example".to_owned());
             let text = Template {
                 subject: Some("Hello".to_owned()),
+                preheader: None,
                 text: "Read it: {{link}}".to_owned(),
                 html: None,
             };

@@ -153,7 +153,7 @@ async fn doctor_tries_it_and_its_rate_and_label_are_its_own() {
         let lines = unread::doctor::of_channel(t.config(), &t.config().accounts[0], Probe).await;
         assert!(lines.iter().any(|line| line.check == "endpoint"));
         let boss = t.person(unread::domain::access::Role::Administrator).await;
-        let page = boss.get("/channels").await.text;
+        let page = boss.get("/connections").await.text;
         assert!(page.contains(Probe.names().label), "{page}");
         let said = unread::channel::codes::explain(Provider::Probe, "no answer");
         assert!(said.sentence.contains("nobody knows"));

@@ -1,13 +1,13 @@
 //! Recent and full passes: what each asks for and costs, that nothing is written where nothing is new, and what happens when
 //! LivePerson's filter by update does not show what it should.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use unread::domain::access::Role;
 use unread::sandbox::ACCOUNT;
-use unread::sandbox::faults::Endpoint;
+use unread::sandbox::faults::{Endpoint, Fault, FaultSpan};
 use unread::sandbox::world::{CUSTOMER_CARE, Person, Quirks, Shape};
 
-use crate::harness::{Setup, TestApp, run_test, run_test_with};
+use crate::harness::{Setup, TestApp, eventually, not_live, run_test, run_test_with};
 
 const ANN: &str = "ann@example.net";
 
@@ -61,13 +61,17 @@ async fn open(t: &TestApp) -> i64 {
         .unwrap()
 }
 
-/// When the last full pass that succeeded began, in minutes before now.
-async fn full_pass_age(t: &TestApp) -> i64 {
-    let at: chrono::DateTime<chrono::Utc> = sqlx::query_scalar("select min(full_at) from scans")
+/// When the last full pass that succeeded began.
+async fn full_pass_at(t: &TestApp) -> DateTime<Utc> {
+    sqlx::query_scalar("select min(full_at) from scans")
         .fetch_one(t.pool())
         .await
-        .unwrap();
-    (t.now() - at).num_minutes()
+        .unwrap()
+}
+
+/// How many minutes ago that was.
+async fn full_pass_age(t: &TestApp) -> i64 {
+    (t.now() - full_pass_at(t).await).num_minutes()
 }
 
 #[tokio::test]
@@ -208,7 +212,7 @@ async fn a_filter_that_misses_an_agent_message_is_not_used_for_a_day() {
             t.tick().await;
             assert_eq!(full_pass_age(t).await, 0);
         }
-        let page = t.person(Role::Viewer).await.get("/channels").await.text;
+        let page = t.person(Role::Viewer).await.get("/connections").await.text;
         assert!(page.contains("did not list every conversation"), "{page}");
         let metrics = t.http.get(&t.metrics).send().await.unwrap();
         let metrics = metrics.text().await.unwrap();
@@ -228,6 +232,162 @@ async fn a_filter_that_misses_an_agent_message_is_not_used_for_a_day() {
             .unwrap();
         assert_eq!(calls, 1);
         t.mails();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_new_conversation_is_met_by_its_beginning_whatever_the_filter_misses() {
+    with_recent_passes(async |t| {
+        known(t, 1).await;
+        t.world().set_quirks(Quirks {
+            missed_updates: 1.0,
+            ..Quirks::default()
+        });
+        let full = full_pass_at(t).await;
+        let chat = t.answered(ANN);
+        t.tick().await;
+        assert_eq!(full_pass_at(t).await, full, "by a recent pass");
+        assert_eq!(t.story(&chat).await, ["scheduled"]);
+        // What is missed from then on is missed of a conversation that is known, and counts.
+        t.world().consumer_reads(&chat);
+        full_pass(t).await;
+        t.world().agent_says(&chat, "One more thing.");
+        t.advance(3).await;
+        t.tick().await;
+        full_pass(t).await;
+        assert_eq!(distrusted(t).await, Some(1));
+        t.mails();
+    })
+    .await;
+}
+
+async fn badge(t: &TestApp, conversation: &str) -> bool {
+    let consumer = &t.world().consumer_ids(conversation)[0];
+    let path = format!("/helpers/msghist/{ACCOUNT}/{consumer}/unreadByConsumer");
+    let (status, body) = t.get(&path).await;
+    assert_eq!(status, 200, "{body}");
+    body.contains("true")
+}
+
+/// So much later that LivePerson's ten minutes do not list again what was answered before.
+async fn listed_no_more(t: &TestApp) {
+    t.advance(13).await;
+    t.tick().await;
+}
+
+async fn open_badges(t: &TestApp) -> i64 {
+    sqlx::query_scalar("select count(*) from open_badges")
+        .fetch_one(t.pool())
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn whose_badge_is_open_is_asked_about_by_id_and_nobody_else() {
+    with_recent_passes(async |t| {
+        known(t, 1).await;
+        let [open, closed, unseen] = ["ann@example.net", "ben@example.net", "cleo@example.net"]
+            .map(|address| t.answered(address));
+        t.tick().await;
+        listed_no_more(t).await;
+        assert_eq!(t.mails().len(), 3, "the reminders");
+        assert!(badge(t, &open).await && badge(t, &closed).await);
+        eventually("the pages are noted", async || open_badges(t).await == 2).await;
+        t.world().consumer_reads(&open);
+        t.world().consumer_reads(&unseen);
+        t.world().close(&closed);
+        let before = t.sandbox.faults().requests(Endpoint::ById);
+        t.tick().await;
+        assert_eq!(t.sandbox.faults().requests(Endpoint::ById) - before, 1);
+        eventually("they are off", async || {
+            !badge(t, &open).await && !badge(t, &closed).await
+        })
+        .await;
+        let unread: Vec<String> = sqlx::query_scalar(
+            "select id from conversations where read_state = 'unread' and id = any ($1)",
+        )
+        .bind([&open, &closed, &unseen].map(String::as_str))
+        .fetch_all(t.pool())
+        .await
+        .unwrap();
+        assert_eq!(unread, [unseen], "of whom no page is open");
+        let told: (i32, i32, i32) =
+            sqlx::query_as("select badge_calls, badge_asked, badge_changed from recent_passes")
+                .fetch_one(t.pool())
+                .await
+                .unwrap();
+        assert_eq!(told, (1, 2, 2));
+        let page = t.person(Role::Viewer).await.get("/channels").await.text;
+        assert!(page.contains("Badges on open pages"), "{page}");
+        let metrics = t.http.get(&t.metrics).send().await.unwrap();
+        let metrics = metrics.text().await.unwrap();
+        let told = "unread_scan_pass_changed{account=\"12345678\",pass=\"badges\"} 2";
+        assert!(metrics.contains(told), "{metrics}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_open_badge_is_asked_about_once_in_an_interval_and_only_while_it_is_open() {
+    with_recent_passes(async |t| {
+        known(t, 1).await;
+        let chat = t.answered(ANN);
+        t.tick().await;
+        listed_no_more(t).await;
+        assert_eq!(t.mails().len(), 1, "the reminder");
+        assert!(badge(t, &chat).await);
+        eventually("the page is noted", async || open_badges(t).await == 1).await;
+        let asked = || t.sandbox.faults().requests(Endpoint::ById);
+        let before = asked();
+        t.tick().await;
+        assert_eq!(asked() - before, 1);
+        let stored = rows(t).await;
+        t.tick().await;
+        assert_eq!(asked() - before, 2);
+        assert_eq!(rows(t).await, stored, "nothing new, nothing written");
+        // Longer than pages take to ask again.
+        t.advance(4).await;
+        t.tick().await;
+        assert_eq!(asked() - before, 2, "nobody has it open");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_account_that_is_not_live_is_not_written_anew_at_each_scan() {
+    run_test(async |t| {
+        not_live(t.pool()).await;
+        let chat = t.answered(ANN);
+        t.tick().await;
+        assert_eq!(t.reason(&chat).await.as_deref(), Some("not_live"));
+        let before = rows(t).await;
+        t.tick().await;
+        t.tick().await;
+        assert_eq!(rows(t).await, before);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_error_of_a_recent_pass_is_shown_until_the_next_one_succeeds() {
+    with_recent_passes(async |t| {
+        known(t, 1).await;
+        let shown = async || {
+            let page = t.person(Role::Viewer).await.get("/channels").await.text;
+            page.contains("class=\"state failed\"")
+        };
+        assert!(!shown().await);
+        let full = full_pass_at(t).await;
+        t.sandbox
+            .faults()
+            .set(Endpoint::Search, Fault::Forbidden, FaultSpan::UntilCleared);
+        t.tick().await;
+        assert!(shown().await);
+        t.sandbox.faults().clear_all();
+        t.tick().await;
+        assert_eq!(full_pass_at(t).await, full, "no full pass came in between");
+        assert!(!shown().await);
     })
     .await;
 }

@@ -270,7 +270,7 @@ async fn many_copies_of_every_role_send_each_reminder_once_and_log_every_decisio
     assert_eq!(to.len(), VISITORS, "everybody once");
     for chat in &chats {
         let log: Vec<String> = sqlx::query_scalar(
-            "select stage || ' ' || verdict from decisions where conversation = $1 and channel = 'email' order by id",
+            "select stage || ' ' || verdict from decision_log where conversation = $1 and channel = 'email' order by id",
         )
         .bind(chat)
         .fetch_all(&db.pool)

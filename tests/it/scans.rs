@@ -76,6 +76,36 @@ async fn a_large_skill_is_paged_through_with_small_offsets_and_nothing_is_missed
 }
 
 #[tokio::test]
+async fn more_conversations_than_a_search_shows_may_begin_within_ten_minutes() {
+    run_test(async |t| {
+        let shape = Shape {
+            started_at: (t.now() - TimeDelta::days(2)).timestamp_millis(),
+            every_ms: 50,
+            answered_after_ms: 60_000,
+            email: false,
+            phone: false,
+        };
+        let world = t.world();
+        let ids = world
+            .populate(ACCOUNT, CUSTOMER_CARE, 10_400, shape)
+            .unwrap();
+        t.tick().await;
+        let open = "select count(*) from conversations where open";
+        assert_eq!(count(t, open).await, 10_400);
+        let failed = "select count(*) from scans where error is not null";
+        assert_eq!(count(t, failed).await, 0);
+        assert_eq!(t.sandbox.faults().requests(Endpoint::ById), 0);
+        // Who has left is noticed on both sides of the slice.
+        for id in [&ids[3], &ids[5_000], &ids[9_990], &ids[10_399]] {
+            t.world().close(id);
+        }
+        t.tick().await;
+        assert_eq!(count(t, open).await, 10_396);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_conversation_that_has_left_the_list_is_asked_for_and_closed() {
     run_test(async |t| {
         let [closed, moved, stays] =

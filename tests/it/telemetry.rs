@@ -1,5 +1,9 @@
 //! What a running process tells of itself: its log level can be changed, and spans of jobs and requests reach a collector.
 
+use std::sync::{Arc, Mutex};
+
+use unread::trace::TraceParent;
+
 use crate::database::own_server;
 use crate::harness::{eventually, free_port, migrated, migrated_on, run_test};
 use crate::process::{Process, Settings, run, text};
@@ -140,10 +144,88 @@ async fn a_request_has_an_id_and_the_caller_s_trace() {
     sandbox.stop().await;
 }
 
+/// What a call says of its trace: its path, and the header.
+type Calls = Arc<Mutex<Vec<(String, String)>>>;
+
+/// Stands before somebody whom the service calls, passes everything on, and writes down whose trace each call belongs to.
+async fn recorder(of: &str) -> (String, Calls) {
+    let calls = Calls::default();
+    let (written, of) = (calls.clone(), of.to_owned());
+    let http = unread::liveperson::http_client();
+    let pass_on = async move |request: axum::extract::Request| {
+        let (parts, body) = request.into_parts();
+        let trace = parts.headers.get("traceparent");
+        let trace = trace.map_or("", |value| value.to_str().unwrap()).to_owned();
+        written
+            .lock()
+            .unwrap()
+            .push((parts.uri.path().to_owned(), trace));
+        let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
+        let there = http.request(parts.method, format!("{of}{}", parts.uri));
+        let answer = there
+            .headers(parts.headers)
+            .body(body)
+            .send()
+            .await
+            .unwrap();
+        let (status, mut headers) = (answer.status(), answer.headers().clone());
+        headers.remove("transfer-encoding");
+        (status, headers, answer.bytes().await.unwrap())
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let page = axum::Router::new().fallback(pass_on);
+    tokio::spawn(async move { axum::serve(listener, page).await });
+    (address, calls)
+}
+
+/// The trace of the first call whose path has this in it.
+fn trace_of(calls: &Calls, path: &str) -> Option<TraceParent> {
+    let calls = calls.lock().unwrap();
+    let (_, header) = calls.iter().find(|(called, _)| called.contains(path))?;
+    TraceParent::parse(header)
+}
+
+#[tokio::test]
+async fn a_reminder_s_message_belongs_to_the_trace_of_the_scan_that_found_its_conversation() {
+    let (db, sandbox) = (migrated().await, sandbox().await);
+    let at = sandbox.endpoints();
+    let (liveperson, looks) = recorder(&at.liveperson.domain_url).await;
+    let (twilio, texts) = recorder(&at.twilio.base_url).await;
+    let more = [
+        ("UNREAD_LIVEPERSON_URL", liveperson.as_str()),
+        ("TWILIO_BASE_URL", twilio.as_str()),
+        ("UNREAD_LOG_LEVEL", "info,unread=debug"),
+    ];
+    crate::roles::answered(&sandbox, "+12025550143", 0);
+    let process = Process::start(&["run"], &settings_for(&sandbox, &db.url, &more));
+    eventually("the text arrives", async || {
+        sandbox.outbox().texts_to("+12025550143").len() == 1
+    })
+    .await;
+    let text = trace_of(&texts, "/Messages").unwrap();
+    let trace = text.to_string()[3..35].to_owned();
+    let scans = looks.lock().unwrap().clone();
+    let found_it = scans
+        .iter()
+        .any(|(path, header)| path.ends_with("conversations/search") && header.contains(&trace));
+    assert!(found_it, "{trace} is in none of {scans:#?}");
+    let looked_again = scans
+        .iter()
+        .any(|(path, header)| path.ends_with("conversation/search") && header.contains(&trace));
+    assert!(looked_again, "{trace} is in none of {scans:#?}");
+    let jobs = process.log();
+    let jobs = jobs
+        .lines()
+        .filter(|line| line.contains(&trace) && line.contains("\"queue\""));
+    assert!(jobs.count() > 0, "no line of a job says its trace");
+    sandbox.stop().await;
+}
+
 /// A collector on loopback; returns its address and what it has been told so far.
 #[cfg(feature = "otlp")]
-async fn collector() -> (String, std::sync::Arc<std::sync::Mutex<Vec<u8>>>) {
-    let told = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+async fn collector() -> (String, Arc<Mutex<Vec<u8>>>) {
+    let told = Arc::new(Mutex::new(Vec::new()));
     let heard = told.clone();
     let take = async move |body: axum::body::Bytes| heard.lock().unwrap().extend_from_slice(&body);
     let page = axum::Router::new().route("/v1/traces", axum::routing::post(take));
@@ -158,9 +240,11 @@ async fn collector() -> (String, std::sync::Arc<std::sync::Mutex<Vec<u8>>>) {
 async fn spans_of_jobs_and_requests_reach_a_collector_with_the_reminder_s_id_and_no_secret() {
     let (db, sandbox) = (migrated().await, sandbox().await);
     let (address, told) = collector().await;
+    let (liveperson, looks) = recorder(&sandbox.endpoints().liveperson.domain_url).await;
     // Spans are of the level info.
     let more = [
         ("OTEL_EXPORTER_OTLP_ENDPOINT", address.as_str()),
+        ("UNREAD_LIVEPERSON_URL", liveperson.as_str()),
         ("UNREAD_LOG_LEVEL", "info"),
     ];
     let settings = settings_for(&sandbox, &db.url, &more);
@@ -174,7 +258,24 @@ async fn spans_of_jobs_and_requests_reach_a_collector_with_the_reminder_s_id_and
     let _ = reqwest::get(format!("http://127.0.0.1:{port}/r/a-link-that-is-a-secret")).await;
     // What is on its way leaves before the process ends.
     assert_eq!(process.terminate().await.code(), Some(0));
-    let told = String::from_utf8_lossy(&told.lock().unwrap()).into_owned();
+    let bytes = told.lock().unwrap().clone();
+    // Whoever is called is given the ids of a span that the collector knows.
+    let given = trace_of(&looks, "conversations/search")
+        .unwrap()
+        .to_string();
+    assert!(given.ends_with("-01"), "{given}");
+    for id in [&given[3..35], &given[36..52]] {
+        let digits: Vec<&str> = (0..id.len()).step_by(2).map(|at| &id[at..at + 2]).collect();
+        let id: Vec<u8> = digits
+            .iter()
+            .map(|two| u8::from_str_radix(two, 16).unwrap())
+            .collect();
+        assert!(
+            bytes.windows(id.len()).any(|part| part == id),
+            "no span has the id {id:x?}"
+        );
+    }
+    let told = String::from_utf8_lossy(&bytes).into_owned();
     for word in [
         "unread-run",
         "job",

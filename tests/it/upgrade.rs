@@ -6,7 +6,6 @@
 //! possible only with a build of the same baseline (migrations/README.md).
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -211,52 +210,6 @@ async fn tables_of_an_incompatible_version_end_what_runs_and_refuse_what_starts(
         assert!(told.contains("newer version of unread"), "{told}");
     }
     sandbox.stop().await;
-}
-
-/// Words of a migration that take something away from a program that does not know it.
-const TAKING_AWAY: [&str; 7] = [
-    "drop table",
-    "drop column",
-    "drop schema",
-    "rename ",
-    "set not null",
-    "truncate",
-    "alter type",
-];
-
-/// The statement, if a program that does not know the migration may stumble over it.
-fn takes_away(statement: &str) -> bool {
-    let statement = statement.to_lowercase();
-    let forces = |column: &str| column.contains("not null") && !column.contains("default");
-    TAKING_AWAY.iter().any(|words| statement.contains(words))
-        || statement.split("add column").skip(1).any(forces)
-}
-
-#[test]
-fn a_migration_that_takes_something_away_says_which_programs_can_still_work_with_the_tables() {
-    assert!(takes_away("ALTER TABLE x ADD COLUMN y text not null"));
-    assert!(!takes_away(
-        "alter table x add column y int not null default 0"
-    ));
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.extension().is_none_or(|kind| kind != "sql") {
-            continue;
-        }
-        let text = fs::read_to_string(&path).unwrap();
-        let sql: String = text
-            .lines()
-            .map(|line| line.split("--").next().unwrap_or(line).to_owned() + "\n")
-            .collect();
-        let says_so = sql.contains("schema_compatible_from");
-        let taken: Vec<&str> = sql.split(';').filter(|part| takes_away(part)).collect();
-        assert!(
-            taken.is_empty() || says_so,
-            "{}: raise schema_compatible_from, or only add: {taken:?}",
-            path.display()
-        );
-    }
 }
 
 #[tokio::test]

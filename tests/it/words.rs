@@ -244,6 +244,7 @@ fn templates() -> Vec<(String, String)> {
         .unwrap()
         .map(|file| file.unwrap().path());
     let mut files: Vec<(String, String)> = files
+        .filter(|path| path.is_file())
         .map(|path| {
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
             (name, fs::read_to_string(path).unwrap())

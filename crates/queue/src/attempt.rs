@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use tokio_util::task::AbortOnDropHandle;
+use tracing::field::Empty;
 use tracing::{Instrument, error, info_span, warn};
 use unread_clock::{Backoff, Clock};
+use unread_trace::TraceParent;
 
 use super::rows::Outcome;
 use super::{Discard, JobRun, MAX_ATTEMPTS, QueueConfig};
@@ -23,12 +25,14 @@ where
 {
     let queue = config.name;
     let (key, attempt) = (job.key.clone(), job.attempt);
-    let span = info_span!("job", queue, key, attempt);
-    let supervised = supervise(handler, job, config.deadline).instrument(span);
+    let span = info_span!("job", queue, key, attempt, trace_id = Empty);
+    let own = unread_trace::enter(job.trace, &span);
+    let supervised = supervise(handler, job, own, config.deadline).instrument(span.clone());
     let Err(error) = supervised.await else {
         return Outcome::Done;
     };
     let outcome = failure(&error, attempt, clock.now());
+    let _in_its_trace = span.enter();
     match &outcome {
         Outcome::Failed { retry_at, .. } if attempt < MAX_ATTEMPTS => {
             warn!(
@@ -42,12 +46,17 @@ where
 }
 
 /// The handler in a task of its own: a panic is an error, the deadline is kept, and several jobs use several cores.
-async fn supervise<F, Fut>(handler: F, job: JobRun, deadline: Duration) -> anyhow::Result<()>
+async fn supervise<F, Fut>(
+    handler: F,
+    job: JobRun,
+    trace: TraceParent,
+    deadline: Duration,
+) -> anyhow::Result<()>
 where
     F: Fn(JobRun) -> Fut + Send + 'static,
     Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
 {
-    let handler = async move { handler(job).await };
+    let handler = unread_trace::within(Some(trace), async move { handler(job).await });
     let mut task = AbortOnDropHandle::new(tokio::spawn(handler.in_current_span()));
     let joined = if let Ok(joined) = tokio::time::timeout(deadline, &mut task).await {
         joined

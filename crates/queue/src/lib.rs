@@ -37,6 +37,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use sqlx::{PgConnection, PgPool};
 use unread_clock::Clock;
+use unread_trace::TraceParent;
 
 pub use process::WorkerProcess;
 pub use rows::Depth;
@@ -92,6 +93,8 @@ pub struct JobRun {
     pub attempt: i32,
     /// When it was due; the clock's distance from it is the lateness.
     pub run_at: DateTime<Utc>,
+    /// The trace of what has scheduled it.
+    pub trace: Option<TraceParent>,
 }
 
 impl JobRun {

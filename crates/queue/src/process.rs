@@ -33,7 +33,7 @@ pub(super) struct Shared {
     pub lease: Duration,
     pub links: Links,
     notifiers: Mutex<HashMap<String, Arc<Notify>>>,
-    /// Whether `apalis.workers` knows the name: rows cannot be taken in an unknown name.
+    /// Whether `apalis.workers` knows the name: rows taken in an unknown name count as lost.
     registered: watch::Sender<bool>,
 }
 

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 use unread_clock::Clock;
+use unread_trace::TraceParent;
 
 use super::process::{AWAY, Link, Shared};
 use super::rows::{self, BATCH, Outcome, Row, RowClaim};
@@ -22,6 +23,10 @@ use super::{JobRun, QueueConfig};
 /// How long the last outcomes may take to be written at shutdown, and the rest to be handed back. What is missing then is
 /// rescued by others when the lease ends.
 pub(super) const LAST_WRITES: Duration = Duration::from_secs(5);
+
+/// How long a fetch waits for a quarter of the slots while more is due than there are slots: a few rows at a time would cost a
+/// statement each, at every step that they take together from then on.
+const GATHER: Duration = Duration::from_millis(25);
 
 /// How soon to ask again for a row that an open transaction is about to change.
 const LOCKED_ROW_PAUSE: Duration = Duration::from_millis(20);
@@ -62,12 +67,13 @@ pub(super) async fn fetch_rows(worker: Arc<QueueWorker>, feed: mpsc::UnboundedSe
     let notifier = worker.process.notifier(worker.config.name);
     let mut delay = AWAY;
     let mut audit_at = Instant::now() + worker.process.lease / 3;
+    let mut more_is_due = false;
     loop {
         let slots = tokio::select! {
             biased;
             () = worker.shutdown.cancelled() => return,
             () = tokio::time::sleep_until(audit_at) => None,
-            slots = worker.free_slots() => slots,
+            slots = worker.free_slots(more_is_due) => slots,
         };
         let step = match slots {
             None => worker.audit().await.map(|()| {
@@ -80,6 +86,7 @@ pub(super) async fn fetch_rows(worker: Arc<QueueWorker>, feed: mpsc::UnboundedSe
             Ok(pause) => {
                 worker.process.links.up(Link::Fetch);
                 delay.reset();
+                more_is_due = pause.is_zero();
                 pause
             }
             Err(error) => {
@@ -124,10 +131,19 @@ impl QueueWorker {
         let _ = self.slots.acquire_many(all).await;
     }
 
-    /// All free slots, up to a batch of them; waits for the first.
-    async fn free_slots(&self) -> Option<OwnedSemaphorePermit> {
+    /// All free slots, up to a batch of them; waits for the first and, if `more_is_due` than there were slots for, a moment for more.
+    async fn free_slots(&self, more_is_due: bool) -> Option<OwnedSemaphorePermit> {
         let mut slots = self.slots.clone().acquire_owned().await.ok()?;
-        let more = self.slots.available_permits().min(BATCH - 1);
+        if more_is_due {
+            let quarter = (self.config.slots / 4).min(BATCH);
+            let others = u32::try_from(quarter.saturating_sub(1)).unwrap_or(0);
+            let others = self.slots.clone().acquire_many_owned(others);
+            if let Ok(Ok(others)) = tokio::time::timeout(GATHER, others).await {
+                slots.merge(others);
+            }
+        }
+        let more = BATCH.saturating_sub(slots.num_permits());
+        let more = self.slots.available_permits().min(more);
         if let Ok(more) = self
             .slots
             .clone()
@@ -228,6 +244,7 @@ fn open(row: Row, slot: OwnedSemaphorePermit, share: Share) -> Result<Run, Ended
                 args,
                 attempt: row.attempts.saturating_add(1),
                 run_at: row.run_at,
+                trace: row.traceparent.as_deref().and_then(TraceParent::parse),
             };
             Ok(Run { job, claim })
         }

@@ -55,6 +55,8 @@ pub struct Quirks {
     pub widest_interval_ms: i64,
     /// How many skills one search may ask for.
     pub most_skills: usize,
+    /// How many of a search's results can be paged to: what search indexes show if nobody asks for more.
+    pub search_window: usize,
     /// Whether a READ receipt counts as an update for the filter `latestUpdateTime`.
     pub reads_are_updates: bool,
     /// With what probability an agent message does not count as one.
@@ -68,6 +70,7 @@ impl Default for Quirks {
             omit_empty_statuses: false,
             widest_interval_ms: TimeDelta::days(90).num_milliseconds(),
             most_skills: usize::MAX,
+            search_window: 10_000,
             reads_are_updates: false,
             missed_updates: 0.0,
         }

@@ -1,5 +1,7 @@
 //! What to tell somebody who saves a template.
 
+use std::collections::BTreeSet;
+
 use super::{Engine, Field, Reads, Rendered, TemplateError, Vars, layout};
 use crate::channel::sms;
 use crate::domain::channel::{Length, UnknownPolicy};
@@ -57,6 +59,9 @@ impl Engine {
     }
 }
 
+/// So many different characters outside the SMS alphabet can be replaced; more are how the language is written.
+const A_FEW: usize = 10;
+
 fn surprises(channel: Channel, rendered: &Rendered, vars: &Vars) -> Vec<TemplateProblem> {
     let warning = |field, what: String, fix: &str| TemplateProblem {
         severity: Severity::Warning,
@@ -73,7 +78,7 @@ fn surprises(channel: Channel, rendered: &Rendered, vars: &Vars) -> Vec<Template
         let Some(part) = part else { continue };
         let lacks = |value: &str| !part.contains(value) && !part.contains(&layout::escaped(value));
         if lacks(&vars.link) {
-            let what = "has no {{link}}: customers cannot get back to the conversation".to_owned();
+            let what = "has no link back to the conversation, {{link}}".to_owned();
             // The word in the link is also how a message is found again whose fate at the provider is unknown.
             let severity = match channel.profile().unknown {
                 UnknownPolicy::Settled => Severity::Error,
@@ -81,13 +86,17 @@ fn surprises(channel: Channel, rendered: &Rendered, vars: &Vars) -> Vec<Template
             };
             problems.push(TemplateProblem {
                 severity,
-                ..warning(field, what, "add {{link}}")
+                ..warning(field, what, "insert the link")
             });
         }
     }
     if channel.profile().length == Length::Segments {
         let size = sms::measure(&rendered.text);
-        if let Some(offender) = size.offender.filter(|_| size.segments > 1) {
+        let others = rendered.text.chars().filter(|c| !sms::is_gsm(*c));
+        if others.collect::<BTreeSet<char>>().len() > A_FEW && size.segments > 1 {
+            let what = format!("takes {} SMS, each charged separately", size.segments);
+            problems.push(warning(Field::Text, what, "shorten it to 70 characters"));
+        } else if let Some(offender) = size.offender.filter(|_| size.segments > 1) {
             let what = format!(
                 "takes {} SMS, because “{offender}” is not in the SMS alphabet",
                 size.segments

@@ -10,7 +10,7 @@ use super::{
     BUILT_IN, BuiltInTexts, Field, LAST_RESORT, Rendered, TemplateError, Vars, layout, nearest,
     way_out,
 };
-use crate::channel::clean;
+use crate::channel::{clean, sms};
 use crate::domain::channel::Parts;
 use crate::domain::ids::Channel;
 use crate::domain::rule::Template;
@@ -28,6 +28,7 @@ struct Built {
     subject: Program,
     email: Program,
     sms: Program,
+    stop_word: &'static str,
 }
 
 impl Built {
@@ -38,8 +39,17 @@ impl Built {
             subject: read(source.subject),
             email: read(source.email),
             sms: read(source.sms),
+            stop_word: source.stop_word,
         }
     }
+}
+
+/// The words of an e-mail, filled in.
+pub(super) struct EmailWords<'w> {
+    pub(super) subject: &'w str,
+    /// Empty: the first words of the text.
+    pub(super) preheader: &'w str,
+    pub(super) text: &'w str,
 }
 
 /// Who reads a template.
@@ -54,6 +64,7 @@ pub enum Reads {
 /// An own template, read.
 pub(super) struct OwnTemplate {
     pub(super) subject: Option<Arc<Program>>,
+    pub(super) preheader: Option<Arc<Program>>,
     pub(super) text: Arc<Program>,
     pub(super) html: Option<Arc<Program>>,
 }
@@ -116,16 +127,25 @@ impl Engine {
         if channel.profile().parts == Parts::TextAlone {
             return Ok(OwnTemplate {
                 subject: None,
+                preheader: None,
                 text,
                 html: None,
             });
         }
         let subject = template.subject.as_deref().unwrap_or_default();
-        let html = template.html.as_deref().filter(|h| !h.trim().is_empty());
+        let given = |part: &'_ Option<String>| {
+            let part = part.as_deref();
+            part.filter(|part| !part.trim().is_empty())
+                .map(str::to_owned)
+        };
+        let (preheader, html) = (given(&template.preheader), given(&template.html));
         Ok(OwnTemplate {
             text,
             subject: Some(read(Field::Subject, subject)?),
-            html: html.map(|html| read(Field::Html, html)).transpose()?,
+            preheader: preheader
+                .map(|preheader| read(Field::Preheader, &preheader))
+                .transpose()?,
+            html: html.map(|html| read(Field::Html, &html)).transpose()?,
         })
     }
 
@@ -167,51 +187,108 @@ impl Engine {
         if subject.trim().is_empty() {
             return Err(empty(Field::Subject));
         }
+        let preheader = own.preheader.as_ref();
+        let preheader = preheader.map_or(String::new(), |p| p.fill(&values, Escape::Nothing));
+        let preheader = clean::line(&preheader, layout::LONGEST_PREHEADER);
         let html = own.html.as_ref().map(|h| h.fill(&values, Escape::Html));
         let language = language.unwrap_or(LAST_RESORT);
         let link = &vars.unsubscribe_link;
         let text = way_out::in_text(text, language, link);
         let html = html.map(|html| way_out::in_html(html, language, link));
-        Ok(self.email_of(&subject, &text, html, language, vars))
+        let html = html.map(|html| layout::with_preheader(html, &preheader));
+        let words = EmailWords {
+            subject: &subject,
+            preheader: &preheader,
+            text: &text,
+        };
+        Ok(self.email_of(&words, html, language, vars))
     }
 
     fn built_in(&self, channel: Channel, language: &str, vars: &Vars) -> Rendered {
-        let (language, texts) = nearest(&self.built_in, language)
-            .or_else(|| self.built_in.get_key_value(LAST_RESORT))
-            .expect("there are built-in texts");
+        let language = nearest(language).unwrap_or(LAST_RESORT);
+        let texts = &self.built_in[language];
         let values: Vec<Value> = vars.values(channel);
         let fill = |program: &Program| program.fill(&values, Escape::Nothing);
         match channel.profile().parts {
-            Parts::TextAlone => text_of(&fill(&texts.sms)),
+            Parts::TextAlone => {
+                let fill = |vars: &Vars| texts.sms.fill(&vars.values(channel), Escape::Nothing);
+                text_of(&within_two_segments(vars, texts.stop_word, fill))
+            }
             Parts::SubjectAndHtml => {
                 let (subject, text) = (fill(&texts.subject), fill(&texts.email));
-                self.email_of(&subject, &text, None, language, vars)
+                let words = EmailWords {
+                    subject: &subject,
+                    preheader: "",
+                    text: &text,
+                };
+                self.email_of(&words, None, language, vars)
             }
         }
     }
 
     fn email_of(
         &self,
-        subject: &str,
-        text: &str,
+        words: &EmailWords<'_>,
         html: Option<String>,
         language: &str,
         vars: &Vars,
     ) -> Rendered {
-        let subject = clean::line(subject, clean::MAX_SUBJECT);
-        let text = text.trim().to_owned() + "\n";
-        let html = html.unwrap_or_else(|| self.layout.around(&subject, &text, language, vars));
+        let subject = clean::line(words.subject, clean::MAX_SUBJECT);
+        let text = words.text.trim().to_owned() + "\n";
+        let preheader = match words.preheader {
+            "" => layout::first_words(&text, vars),
+            own => own.to_owned(),
+        };
+        let html = html.unwrap_or_else(|| {
+            let words = EmailWords {
+                subject: &subject,
+                preheader: &preheader,
+                text: &text,
+            };
+            self.layout.around(&words, language, vars)
+        });
         Rendered {
             subject: Some(subject),
+            preheader: Some(preheader),
             text,
             html: Some(html),
         }
     }
 }
 
+/// A text message of ours costs two segments at most. A brand's name with letters outside the SMS alphabet is written without its marks
+/// where it would cost more; in another script it stands before as little as can be said in any language; the longest is cut.
+fn within_two_segments(vars: &Vars, stop_word: &str, fill: impl Fn(&Vars) -> String) -> String {
+    let fits = |text: &str| sms::measure(text.trim()).segments <= 2;
+    let named = |brand: &str| Vars {
+        brand: brand.to_owned(),
+        ..vars.clone()
+    };
+    let brand = clean::line(&vars.brand, clean::MAX_NAME);
+    for brand in [&brand, &sms::without_marks(&brand)] {
+        let text = fill(&named(brand));
+        if fits(&text) {
+            return text;
+        }
+    }
+    let Vars { count, link, .. } = vars;
+    let mut brand = brand.as_str();
+    loop {
+        let text = format!("{brand}: ✉ {count} {link} {stop_word}");
+        let Some((last, _)) = brand.char_indices().next_back() else {
+            return text;
+        };
+        if fits(&text) {
+            return text;
+        }
+        brand = brand[..last].trim_end();
+    }
+}
+
 fn text_of(text: &str) -> Rendered {
     Rendered {
         subject: None,
+        preheader: None,
         text: text.trim().to_owned(),
         html: None,
     }

@@ -21,6 +21,7 @@ impl Engine {
         let own = self.read(channel, template, Reads::ForPeople)?;
         let parts = [
             (Field::Subject, own.subject.as_deref(), Escape::Nothing),
+            (Field::Preheader, own.preheader.as_deref(), Escape::Nothing),
             (Field::Text, Some(&*own.text), Escape::Nothing),
             (Field::Html, own.html.as_deref(), Escape::Html),
         ];
@@ -80,6 +81,7 @@ mod tests {
     ) -> Vec<TextFacts> {
         let template = Template {
             subject: Some(parts.0.to_owned()),
+            preheader: None,
             text: parts.1.to_owned(),
             html: parts.2.map(str::to_owned),
         };

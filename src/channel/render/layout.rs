@@ -8,11 +8,14 @@ use handlebars::Handlebars;
 use serde::Serialize;
 use serde_json::json;
 
+use super::engine::EmailWords;
 use super::vars::Vars;
 use crate::channel::clean;
 use crate::domain::language::is_right_to_left;
 
 const NAME: &str = "email.html";
+/// Characters that mail programs may show of it.
+pub(super) const LONGEST_PREHEADER: usize = 140;
 
 pub(super) struct EmailLayout {
     engine: Handlebars<'static>,
@@ -43,8 +46,8 @@ impl EmailLayout {
     }
 
     /// `language` is that of the text.
-    pub fn around(&self, subject: &str, text: &str, language: &str, vars: &Vars) -> String {
-        let (blocks, footer) = split(text, vars);
+    pub fn around(&self, words: &EmailWords<'_>, language: &str, vars: &Vars) -> String {
+        let (blocks, footer) = split(words.text, vars);
         let direction = if is_right_to_left(language) {
             "rtl"
         } else {
@@ -53,8 +56,8 @@ impl EmailLayout {
         let data = json!({
             "language": language.replace('_', "-"),
             "direction": direction,
-            "subject": subject,
-            "preheader": preheader(text, vars),
+            "subject": words.subject,
+            "preheader": words.preheader,
             "brand": clean::line(&vars.brand, clean::MAX_NAME),
             "link": vars.link,
             "blocks": blocks,
@@ -72,7 +75,7 @@ pub(super) fn escaped(value: &str) -> String {
 }
 
 /// What mail programs show beside the subject: the first paragraph that says more than hello.
-fn preheader(text: &str, vars: &Vars) -> String {
+pub(super) fn first_words(text: &str, vars: &Vars) -> String {
     let paragraph = paragraphs(text).find(|p| {
         let words = p
             .iter()
@@ -80,7 +83,23 @@ fn preheader(text: &str, vars: &Vars) -> String {
             .sum::<usize>();
         words > 3 && !p.iter().any(|line| line.contains(&vars.link))
     });
-    clean::line(&paragraph.unwrap_or_default().join(" "), 140)
+    clean::line(&paragraph.unwrap_or_default().join(" "), LONGEST_PREHEADER)
+}
+
+/// The brand's own HTML, with a preheader at the beginning of its body if there is one.
+pub(super) fn with_preheader(html: String, preheader: &str) -> String {
+    if preheader.is_empty() {
+        return html;
+    }
+    let small = html.to_ascii_lowercase();
+    let body = small.find("<body").and_then(|at| {
+        let end = small[at..].find('>')?;
+        Some(at + end + 1)
+    });
+    let (before, rest) = html.split_at(body.unwrap_or(0));
+    let hidden = "display:none; max-height:0; overflow:hidden; mso-hide:all;";
+    let preheader = escaped(preheader);
+    format!("{before}<div style=\"{hidden}\">{preheader}</div>{rest}")
 }
 
 fn paragraphs(text: &str) -> impl Iterator<Item = Vec<&str>> {
@@ -167,7 +186,7 @@ fn spans(line: &str, vars: &Vars) -> Vec<TextSpan> {
         // "Stop these reminders: https://…" reads better as linked words.
         let label = before.trim_end().strip_suffix([':', '：']);
         if let Some(label) = label.filter(|label| after.is_empty() && !label.is_empty()) {
-            push(label, Some(found));
+            push(label.trim_end(), Some(found));
         } else {
             push(before, None);
             push(found, Some(found));

@@ -6,7 +6,6 @@
 //! filling in happen on a few threads of their own. Values are escaped in HTML and nowhere else: an SMS must not say `&amp;`. The HTML of the built-in layout
 //! is made *from the rendered text*, so that both parts of an e-mail say the same.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use url::Url;
@@ -14,10 +13,11 @@ use url::Url;
 use crate::domain::channel::Parts;
 use crate::domain::ids::Channel;
 use crate::domain::language::lookup;
-use crate::domain::rule::Template;
+use crate::domain::rule::{ChannelSettings, Template};
 use threads::Threads;
 
 mod check;
+mod chips;
 mod engine;
 mod facts;
 mod kept;
@@ -29,6 +29,7 @@ mod vars;
 mod way_out;
 
 pub use check::{Severity, TemplateProblem};
+pub use chips::{TextPiece, pieces};
 pub use engine::{Engine, Reads};
 pub use threads::Unanswered;
 pub use vars::{TemplateVariable, VARIABLES, Vars, link};
@@ -37,6 +38,8 @@ pub use vars::{TemplateVariable, VARIABLES, Vars, link};
 #[derive(Clone, PartialEq, Eq)]
 pub struct Rendered {
     pub subject: Option<String>,
+    /// What mail programs show beside the subject.
+    pub preheader: Option<String>,
     pub text: String,
     pub html: Option<String>,
 }
@@ -45,6 +48,7 @@ pub struct Rendered {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Field {
     Subject,
+    Preheader,
     Text,
     Html,
 }
@@ -54,6 +58,7 @@ impl Field {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Subject => "subject",
+            Self::Preheader => "preheader",
             Self::Text => "text",
             Self::Html => "html",
         }
@@ -76,22 +81,35 @@ struct BuiltInTexts {
     subject: &'static str,
     email: &'static str,
     sms: &'static str,
+    /// The word that the SMS asks for.
+    stop_word: &'static str,
 }
 
-const BUILT_IN: &[BuiltInTexts] = &[
-    BuiltInTexts {
-        language: LAST_RESORT,
-        subject: include_str!("../../../templates/en/email.subject.hbs"),
-        email: include_str!("../../../templates/en/email.txt.hbs"),
-        sms: include_str!("../../../templates/en/sms.txt.hbs"),
-    },
-    BuiltInTexts {
-        language: "de",
-        subject: include_str!("../../../templates/de/email.subject.hbs"),
-        email: include_str!("../../../templates/de/email.txt.hbs"),
-        sms: include_str!("../../../templates/de/sms.txt.hbs"),
-    },
-];
+macro_rules! built_in {
+    ($($language:literal, $stop_word:literal;)*) => {
+        &[$(BuiltInTexts {
+            language: $language,
+            subject: include_str!(concat!("../../../templates/", $language, "/email.subject.hbs")),
+            email: include_str!(concat!("../../../templates/", $language, "/email.txt.hbs")),
+            sms: include_str!(concat!("../../../templates/", $language, "/sms.txt.hbs")),
+            stop_word: $stop_word,
+        }),*]
+    };
+}
+
+/// STOP where that is understood as readily as a word of the language: carriers and Twilio act on it by themselves.
+const BUILT_IN: &[BuiltInTexts] = built_in! {
+    "en", "STOP";
+    "de", "STOP";
+    "fr", "STOP";
+    "es", "STOP";
+    "pt-BR", "SAIR";
+    "it", "STOP";
+    "nl", "STOP";
+    "pl", "STOP";
+    "sv", "STOPP";
+    "ja", "停止";
+};
 
 /// The language for readers whose own has no text.
 const LAST_RESORT: &str = "en";
@@ -101,20 +119,31 @@ pub fn languages() -> impl Iterator<Item = &'static str> {
     BUILT_IN.iter().map(|b| b.language)
 }
 
+/// The own text of a rule for a reader's language, with its own tag; `None`: the built-in one.
+pub fn own_text<'s>(
+    own: &'s ChannelSettings,
+    language: Option<&str>,
+) -> Option<(&'s str, &'s Template)> {
+    let is_built_in = language.and_then(nearest).is_some();
+    own.template_for(language, is_built_in)
+}
+
 /// The built-in text of a channel in the nearest language, as a template to begin an own one with.
 pub fn built_in(channel: Channel, language: &str) -> Template {
-    let all: BTreeMap<&'static str, &BuiltInTexts> =
-        BUILT_IN.iter().map(|b| (b.language, b)).collect();
-    let source = nearest(&all, language).map_or(&BUILT_IN[0], |(_, source)| *source);
+    let nearest = nearest(language).unwrap_or(LAST_RESORT);
+    let source = BUILT_IN.iter().find(|b| b.language == nearest);
+    let source = source.unwrap_or(&BUILT_IN[0]);
     match channel.profile().parts {
         Parts::SubjectAndHtml => Template {
-            subject: Some(source.subject.trim().to_owned()),
-            text: source.email.trim().to_owned(),
+            subject: Some(chips::simplified(source.subject.trim())),
+            preheader: None,
+            text: chips::simplified(source.email.trim()),
             html: None,
         },
         Parts::TextAlone => Template {
             subject: None,
-            text: source.sms.trim().to_owned(),
+            preheader: None,
+            text: chips::simplified(source.sms.trim()),
             html: None,
         },
     }
@@ -192,7 +221,7 @@ impl Texts {
     /// Renders one reminder: with the given template, or with the built-in texts in the nearest language.
     ///
     /// `language` is the language of `template`, as
-    /// [`ChannelSettings::template_for`](crate::domain::rule::ChannelSettings::template_for) gives it, and not its reader's; of the
+    /// [`own_text`] gives it, and not its reader's; of the
     /// built-in texts, the reader's. The HTML says in which language it is.
     pub async fn render(
         &self,
@@ -217,12 +246,19 @@ impl Texts {
     }
 }
 
-/// The text of a language tag, or of a more general one: `de-AT` finds `de`.
-fn nearest<'t, T>(
-    texts: &'t BTreeMap<&'static str, T>,
-    wanted: &str,
-) -> Option<(&'t &'static str, &'t T)> {
-    texts.get_key_value(lookup(texts.keys().copied(), wanted)?)
+/// The language of the text that a reader of this one gets: that of the rule's own text, else of the built-in one.
+pub fn language_for<'s>(settings: &'s ChannelSettings, reader: Option<&str>) -> &'s str {
+    let own = own_text(settings, reader).map(|(tag, _)| tag);
+    own.unwrap_or_else(|| nearest(reader.unwrap_or_default()).unwrap_or(LAST_RESORT))
+}
+
+/// The language, of those with built-in texts, for a reader of this one: `de` for `de-AT`; `pt-BR` for `pt-PT`, which is nearer than
+/// English.
+pub fn nearest(wanted: &str) -> Option<&'static str> {
+    lookup(languages(), wanted).or_else(|| {
+        let primary = |tag: &str| tag.split(['-', '_']).next().map(str::to_ascii_lowercase);
+        languages().find(|tag| primary(tag) == primary(wanted))
+    })
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ pub(super) const MAX_OPEN: usize = 20;
 /// Bytes of a source.
 pub(super) const fn max_length(field: Field) -> usize {
     match field {
-        Field::Subject => 1_000,
+        Field::Subject | Field::Preheader => 1_000,
         Field::Text => 20_000,
         Field::Html => 100_000,
     }

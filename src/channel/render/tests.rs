@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::channel::sms;
+use crate::channel::{optout, sms};
 use crate::domain::rule::ChannelSettings;
 
 fn vars() -> Vars {
@@ -17,6 +17,7 @@ fn render(channel: Channel, template: Option<&Template>, language: &str, vars: &
 fn template(subject: &str, text: &str, html: Option<&str>) -> Template {
     Template {
         subject: Some(subject.to_owned()),
+        preheader: None,
         text: text.to_owned(),
         html: html.map(str::to_owned),
     }
@@ -84,10 +85,14 @@ async fn samples_have_links_as_long_as_those_that_are_sent() {
 }
 
 #[test]
-fn the_built_in_sms_fits_one_segment_in_every_language() {
+fn the_built_in_sms_is_cheap_in_every_language() {
     let link = "https://reminders.example.com/m/7Kq2ZxT9";
     assert_eq!(link.len(), 40);
     for language in languages() {
+        let (segments, encoding) = match language {
+            "ja" => (2, sms::Encoding::Ucs2),
+            _ => (1, sms::Encoding::Gsm7),
+        };
         for count in [1, 12] {
             let vars = Vars {
                 link: link.to_owned(),
@@ -99,10 +104,107 @@ fn the_built_in_sms_fits_one_segment_in_every_language() {
             let size = sms::measure(&text);
             assert_eq!(
                 (size.segments, size.encoding),
-                (1, sms::Encoding::Gsm7),
+                (segments, encoding),
                 "{text}"
             );
-            assert!(text.contains(link) && text.contains("STOP"), "{text}");
+            assert!(text.contains(link), "{text}");
+        }
+    }
+}
+
+/// Links are as long as the address of the service allows, and brands as long as they like, in whatever script.
+#[test]
+fn the_built_in_sms_takes_two_segments_at_most() {
+    let brands = [
+        "Acme",
+        "The Amalgamated Consolidated Company of Outdoor Supplies and Sons, Ltd",
+        "Żółte Łąki Sp. z o.o.",
+        "日本旅行株式会社お客様サポートセンター東京本社第一営業部",
+        "LangerNameOhneJedesLeerzeichenDerEinfachNichtAufhörenWillUndWeiterGeht",
+        "🏔️ Citroën 🏔️",
+    ];
+    for language in languages() {
+        for brand in brands {
+            for count in [1, 2, 5, 22, 1_000] {
+                let vars = Vars {
+                    link: "https://reminders.longest-shop.example/r/7Kq2ZxT94mPw8RvB3nYd6L"
+                        .to_owned(),
+                    brand: brand.to_owned(),
+                    count,
+                    ..vars()
+                };
+                let text = render(Channel::Sms, None, language, &vars).text;
+                let begin: String = brand.chars().take(4).collect();
+                let begin = match &*begin {
+                    "Żółt" if !text.contains("Żółt") => "Zolt".to_owned(),
+                    _ => begin,
+                };
+                assert!(sms::measure(&text).segments <= 2, "{language}: {text}");
+                assert!(text.contains(&begin) && text.contains(&vars.link), "{text}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_word_that_a_text_message_asks_for_is_understood() {
+    for built_in in BUILT_IN {
+        let BuiltInTexts {
+            language,
+            stop_word,
+            sms,
+            ..
+        } = built_in;
+        assert!(sms.contains(stop_word), "{language}: {sms}");
+        assert!(optout::is_explained_in(stop_word, language), "{language}");
+        let lower = stop_word.to_lowercase();
+        for answer in [
+            *stop_word,
+            &lower,
+            &format!("{stop_word}."),
+            &format!(" {lower}!"),
+        ] {
+            assert_eq!(
+                optout::meaning(answer),
+                optout::Meaning::Stop,
+                "{language}: {answer}"
+            );
+        }
+    }
+}
+
+/// Nothing is left over: no variable, no blank where a name is missing, no number without its noun.
+#[test]
+fn the_built_in_texts_read_well_in_every_language() {
+    for language in languages() {
+        for count in [1, 2, 5, 12] {
+            for vars in [vars(), vars().without_names()] {
+                let vars = Vars { count, ..vars };
+                let mail = render(Channel::Email, None, language, &vars);
+                let sms = render(Channel::Sms, None, language, &vars).text;
+                let subject = mail.subject.as_deref().unwrap();
+                for text in [subject, &mail.text, &sms] {
+                    let odd = ["{{", "}}", "  ", " ,", " .", "()", "( ", "Acme.."];
+                    assert!(
+                        odd.iter().all(|odd| !text.contains(odd)),
+                        "{language}: {text}"
+                    );
+                    assert!(!text.starts_with([' ', ',']), "{language}: {text}");
+                }
+                let numbered = mail.text.lines().any(|l| l.contains(&count.to_string()));
+                assert!(numbered || count == 1, "{language}: {}", mail.text);
+                let html = mail.html.unwrap();
+                assert!(
+                    html.contains(&format!("<html lang=\"{language}\"")),
+                    "{language}"
+                );
+                // The button has words, and so has the link that stops them.
+                assert!(
+                    !html.contains(">https://unread.example.com/u/"),
+                    "{language}: {html}"
+                );
+                assert_eq!(html.matches("class=\"button\"").count(), 1, "{language}");
+            }
         }
     }
 }
@@ -112,6 +214,7 @@ fn every_built_in_text_passes_the_check_for_custom_ones() {
     let texts = Engine::new();
     for built_in in BUILT_IN {
         let BuiltInTexts {
+            language,
             subject,
             email,
             sms,
@@ -121,7 +224,14 @@ fn every_built_in_text_passes_the_check_for_custom_ones() {
             texts.check(Channel::Email, &template(subject, email, None)),
             []
         );
-        assert_eq!(texts.check(Channel::Sms, &template("", sms, None)), []);
+        let told = texts.check(Channel::Sms, &template("", sms, None));
+        let told: Vec<&str> = told.iter().map(|problem| &*problem.what).collect();
+        // What is not written in the SMS alphabet has room for 70 characters.
+        let expected: &[&str] = match *language {
+            "ja" => &["takes 2 SMS, each charged separately"],
+            _ => &[],
+        };
+        assert_eq!(told, expected, "{language}");
     }
 }
 
@@ -131,7 +241,11 @@ fn a_language_falls_back_to_its_primary_and_then_to_english() {
         ("de", "Sam von Acme hat Ihnen geantwortet"),
         ("de-AT", "Sam von Acme hat Ihnen geantwortet"),
         ("DE_ch", "Sam von Acme hat Ihnen geantwortet"),
-        ("fr", "Sam from Acme replied to you"),
+        ("fr-CA", "Sam (Acme) vous a répondu"),
+        ("pt", "Sam (Acme) respondeu para você"),
+        ("pt-PT", "Sam (Acme) respondeu para você"),
+        ("es_MX", "Sam (Acme) le ha respondido"),
+        ("cs", "Sam from Acme replied to you"),
         ("", "Sam from Acme replied to you"),
     ] {
         let mail = render(Channel::Email, None, wanted, &vars());
@@ -230,11 +344,13 @@ fn a_custom_text_gets_the_layout_with_its_own_words() {
 /// The HTML says in which language its words are, whoever reads them: screen readers pronounce by it, and mail programs align by it.
 #[test]
 fn the_html_is_in_the_language_of_the_text_that_was_chosen() {
-    let cases: [(&[&str], &str, &str, &str); 20] = [
+    let cases: [(&[&str], &str, &str, &str); 21] = [
         // The brand's texts, the reader's language, and what the HTML says.
         (&["en"], "he-IL", "en", "ltr"),
         (&["en"], "ar", "en", "ltr"),
-        (&["en"], "fr", "en", "ltr"),
+        (&["en"], "cs", "en", "ltr"),
+        // A built-in text is better than one in a language that the reader may not know.
+        (&["en"], "de-AT", "de", "ltr"),
         (&["en", "he"], "he-IL", "he", "rtl"),
         (&["en", "he"], "iw_IL", "he", "rtl"),
         (&["en", "he-IL"], "he_IL", "he-IL", "rtl"),
@@ -267,7 +383,7 @@ fn the_html_is_in_the_language_of_the_text_that_was_chosen() {
                 .collect(),
             ..ChannelSettings::default_for(Channel::Email)
         };
-        let (tag, template) = settings.template_for(Some(reader)).unzip();
+        let (tag, template) = own_text(&settings, Some(reader)).unzip();
         let html = render(Channel::Email, template, tag.unwrap_or(reader), &vars()).html;
         let expected = format!("<html lang=\"{language}\" dir=\"{direction}\"");
         assert!(html.unwrap().contains(&expected), "{own:?} for {reader}");

@@ -11,55 +11,70 @@ use crate::domain::ids::Channel;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TemplateVariable {
     pub name: &'static str,
+    /// What it is called where no code is shown.
+    pub label: &'static str,
     /// What it stands for, for the person writing a template.
     pub what: &'static str,
     pub sample: &'static str,
 }
 
 const fn variable(
-    name: &'static str,
+    (name, label): (&'static str, &'static str),
     what: &'static str,
     sample: &'static str,
 ) -> TemplateVariable {
-    TemplateVariable { name, what, sample }
+    TemplateVariable {
+        name,
+        label,
+        what,
+        sample,
+    }
 }
 
 /// All variables, in the order in which an editor should offer them.
 pub const VARIABLES: &[TemplateVariable] = &[
     variable(
-        "link",
+        ("link", "Link"),
         "The link back to the conversation. Every reminder should have it",
         "https://unread.example.com/r/7Kq2ZxT94mPw8RvB3nYd6L",
     ),
     variable(
-        "first_name",
+        ("first_name", "First name"),
         "The customer's first name; often unknown, so write {{#if first_name}}…{{/if}} around it",
         "Dana",
     ),
-    variable("brand", "The brand's name", "Acme"),
+    variable(("brand", "Brand"), "The brand's name", "Acme"),
     variable(
-        "agent",
+        ("agent", "Agent"),
         "The agent's name; may be unknown, so write {{#if agent}}…{{/if}} around it",
         "Sam",
     ),
-    variable("skill", "The name of the skill; may be unknown", "Support"),
-    variable("count", "How many messages are unread", "1"),
     variable(
-        "several",
+        ("skill", "Skill"),
+        "The name of the skill; may be unknown",
+        "Support",
+    ),
+    variable(
+        ("count", "Number of messages"),
+        "How many messages are unread",
+        "1",
+    ),
+    variable(
+        ("several", "Messages"),
         "Whether more than one message is unread: {{#if several}}messages{{else}}a message{{/if}}",
         "",
     ),
     variable(
-        "since_minutes",
+        ("since_minutes", "Minutes waiting"),
         "Minutes since the first unread message",
         "10",
     ),
     variable(
-        "unsubscribe_link",
+        ("unsubscribe_link", "Unsubscribe link"),
         "The link to opt out. An e-mail without it gets one at the end",
         "https://unread.example.com/u/7Kq2ZxT94mPw8RvB3nYd6L",
     ),
-    variable("channel", "email or sms", "email"),
+    variable(("channel", "Channel"), "email or sms", "email"),
 ];
 
 /// Those of which nothing may be known. A text needs something in their place.

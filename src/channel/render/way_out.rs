@@ -28,12 +28,27 @@ fn label(language: &str) -> &'static str {
     found.map_or(LABELS[0].1, |(_, label)| label)
 }
 
+/// What stands between a label and its link.
+fn colon(language: &str) -> &'static str {
+    match lookup(["fr", "ja"], language) {
+        Some("fr") => "\u{a0}: ",
+        Some("ja") => "：",
+        _ => ": ",
+    }
+}
+
+/// A line of small print: the words and their link.
+pub(super) fn line(label: &str, language: &str, link: &str) -> String {
+    format!("{label}{}{link}", colon(language))
+}
+
 /// The text, with the link at its end if it has none.
 pub(super) fn in_text(text: String, language: &str, link: &str) -> String {
     if text.contains(link) {
         return text;
     }
-    format!("{}\n\n{}: {link}\n", text.trim_end(), label(language))
+    let way_out = line(label(language), language, link);
+    format!("{}\n\n{way_out}\n", text.trim_end())
 }
 
 /// The HTML, with the link at the end of its body if it has none.
@@ -83,7 +98,7 @@ mod tests {
     fn the_built_in_texts_say_the_same() {
         for language in super::super::languages() {
             let built_in = super::super::built_in(crate::domain::ids::Channel::Email, language);
-            let line = format!("{}: {{{{unsubscribe_link}}}}", label(language));
+            let line = line(label(language), language, "{{unsubscribe_link}}");
             assert!(built_in.text.ends_with(&line), "{language}");
         }
     }

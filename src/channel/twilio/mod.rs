@@ -16,6 +16,7 @@ use url::Url;
 use crate::channel::{LastCheck, nothing_in_the_way};
 use crate::domain::contact::Address;
 use crate::domain::outcome::{Outcome, Refusal};
+use crate::trace;
 
 mod adapter;
 mod codes;
@@ -208,6 +209,7 @@ impl TwilioClient {
         };
         let response = request
             .basic_auth(user, Some(password.expose()))
+            .headers(trace::headers())
             .send()
             .await
             .map_err(|error| CallError::of(&error))?;

@@ -48,6 +48,8 @@ pub const ACCOUNT: &[SettingKey] = &[
         "List of audiences, one of which id_tokens must have in `aud`; `none` if they have no `aud`."),
     secret("UNREAD_BADGE_SECRET", "account.badge_secret",
         "Secret shared with the brand's backend, 32 characters or more, with which it signs its own badge tokens (HS256)."),
+    secret("UNREAD_HINT_SECRET", "account.hint_secret",
+        "Secret with which programs sign that something has happened in a conversation, which is then looked at before the next scan (`echo whsec_$(openssl rand -base64 32)`; docs/hints.md). Left out: hints are refused."),
 ];
 
 #[rustfmt::skip]

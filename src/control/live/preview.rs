@@ -73,7 +73,14 @@ pub async fn preview(
         }
         preview.unread += 1;
         let done = done.get(&record.id).map_or(&[][..], Vec::as_slice);
-        let verdict = forecast::verdict(account, &ctx.installation, &rules, record, done, now);
+        let verdict = forecast::verdict(
+            account,
+            ctx.installation_of(&account.id),
+            &rules,
+            record,
+            done,
+            now,
+        );
         let mut told = ConversationForecast::of(verdict);
         let lacks_address = told.passed_over.get(&channel) == Some(&Reason::NoAddress);
         preview.without_address += usize::from(lacks_address);

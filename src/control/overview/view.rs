@@ -145,6 +145,12 @@ pub struct ScanRound {
     pub missed_by_recent_passes: i64,
     /// When the last of these was found, within the last day: until the day is over there are full passes only.
     pub filter_distrusted_at: Option<DateTime<Utc>>,
+    /// The last check of badges that pages have open, which asks whether they were read or closed: when it began, its calls, its conversations,
+    /// and those of which something was new.
+    pub badge_check_at: Option<DateTime<Utc>>,
+    pub badge_check_calls: i32,
+    pub badge_check_asked: i32,
+    pub badge_check_changed: i32,
 }
 
 impl ScanRound {
@@ -167,6 +173,10 @@ impl ScanRound {
             recent_pass_changed: latest.recent_changed,
             missed_by_recent_passes: latest.missed,
             filter_distrusted_at: latest.distrusted_at,
+            badge_check_at: latest.badges_at,
+            badge_check_calls: latest.badge_calls,
+            badge_check_asked: latest.badge_asked,
+            badge_check_changed: latest.badge_changed,
         }
     }
 }

@@ -100,6 +100,31 @@ pub struct ReminderList {
     pub next: Option<ReminderCursor>,
 }
 
+/// How many reminders there are of each state.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct StateCounts {
+    /// From when on those are counted that ended.
+    pub since: DateTime<Utc>,
+    /// By state; a state without any is left out.
+    #[schema(value_type = BTreeMap<String, i64>, example = json!({ "scheduled": 12, "sent": 240 }))]
+    pub states: BTreeMap<ReminderState, i64>,
+}
+
+impl StateCounts {
+    pub(super) fn new(since: DateTime<Utc>, counts: Vec<(ReminderState, i64)>) -> Self {
+        let counts = counts.into_iter().filter(|(_, n)| *n > 0);
+        Self {
+            since,
+            states: counts.collect(),
+        }
+    }
+
+    pub fn of(&self, states: &[ReminderState]) -> i64 {
+        let counts = states.iter().filter_map(|state| self.states.get(state));
+        counts.sum()
+    }
+}
+
 /// Everything about one reminder.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[schema(as = Story)]

@@ -159,7 +159,7 @@ impl RuleView {
 }
 
 /// Whether pauses hold all of a rule's reminders, and on which of its channels they hold any.
-fn held(rule: &Rule, pauses: &[Pause]) -> (bool, Vec<Channel>) {
+pub(super) fn held(rule: &Rule, pauses: &[Pause]) -> (bool, Vec<Channel>) {
     let key = rule.key();
     let is_held = |channel: &Channel| pauses.iter().any(|pause| pause.scope.holds(&key, *channel));
     let channels: Vec<Channel> = rule.settings.used().filter(is_held).collect();

@@ -83,6 +83,7 @@ pub(super) fn code_text(channel: Channel, brand: &str, code: &str) -> Rendered {
          this message."
     );
     Rendered {
+        preheader: None,
         subject: (channel.profile().parts == Parts::SubjectAndHtml)
             .then(|| "Your code for test messages".to_owned()),
         text,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{TestRequest, fault};
 use crate::channel;
 use crate::channel::adapter::{OutgoingMessage, SendGate};
-use crate::channel::render::{Reads, Rendered};
+use crate::channel::render::{self, Reads, Rendered};
 use crate::control::ControlError;
 use crate::control::rules::ChangeAuthor;
 use crate::control::texts::PreviewRecipient;
@@ -31,7 +31,7 @@ pub(super) async fn render(
         ..PreviewRecipient::default()
     };
     let own = &wish.settings.channels[wish.channel];
-    let (tag, template) = own.template_for(wish.language).unzip();
+    let (tag, template) = render::own_text(own, wish.language).unzip();
     let language = tag.or(wish.language).map(str::to_owned);
     let (channel, template) = (wish.channel, template.cloned());
     let vars = reader.vars(&ctx.texts);

@@ -24,6 +24,8 @@ pub struct NewAttempt {
     pub others: Vec<AddressHash>,
     /// Nothing was, or may have been, sent in its episode before.
     pub first: bool,
+    /// Of the text.
+    pub language: String,
     /// How long, in real seconds, nobody else touches the attempt; longer than the provider can take.
     pub lease: TimeDelta,
 }
@@ -35,7 +37,6 @@ macro_rules! pause_of {
     ($skill:literal, $process:literal, $seen:literal) => {
         concat!(
             "select where not exists (select from live l where l.account = r.account and l.channel = r.channel)
-             -- By its key: a table that a session may not read from end to end outweighs every other cost in the plan.
              union all select from heartbeat h where h.only_one and (r.due_at < h.held_before
                  or coalesce((select b.counter from beats b where b.process = ",
             $process,
@@ -53,15 +54,15 @@ macro_rules! pause_of {
 /// What [`begin`] asks of the database.
 pub const BEGIN: &str = concat!(
     "with input as (
-         select * from unnest($1::bigint[], $2::text[], $3::text[], $4::bytea[], $5::float8[], $7::bigint[], $10::boolean[])
-             as t(id, sender, address, recipient, lease, rule_skill, first)
+         select * from unnest($1::bigint[], $2::text[], $3::text[], $4::bytea[], $5::float8[], $7::bigint[], $10::boolean[], $13::text[])
+             as t(id, sender, address, recipient, lease, rule_skill, first, language)
      ), noes as (
          select o.id, s.account, s.created_at from unnest($11::bigint[], $12::bytea[]) as o(id, hash)
          join suppressions s on s.address_hash = o.hash
          where s.reason in ('opted_out', 'complaint') and s.source <> 'provider' and (s.expires_at is null or s.expires_at > $6)
      ), claimed as (
          update reminders r set state = 'sending', reason = 'due', recipient_hash = i.recipient, counted_at = $6,
-             first_of_episode = r.first_of_episode or i.first
+             first_of_episode = r.first_of_episode or i.first, language = i.language
          from input i where r.id = i.id and r.state = 'scheduled'
            and not exists (
                select from suppressions s
@@ -72,10 +73,7 @@ pub const BEGIN: &str = concat!(
            and not exists (",
     pause_of!("i.rule_skill", "$9", "$8"),
     ")
-         returning r.id, r.account, r.conversation, r.channel, r.step
-     ), logged as (
-         insert into decisions (at, account, conversation, channel, step, reminder, stage, verdict, reason)
-         select $6, account, conversation, channel, step, id, 'deliver', 'send', 'due' from claimed
+         returning r.id
      )
      insert into attempts (reminder, number, sender, address, started_at, lease_until)
      select i.id, 1 + (select count(*) from attempts a where a.reminder = i.id), i.sender, i.address, $6,
@@ -84,8 +82,8 @@ pub const BEGIN: &str = concat!(
      returning reminder, id",
 );
 
-/// Commits to attempts: the reminders become `sending`, each with one open attempt under a lease, and each decision to send is
-/// logged. Must be committed before any provider is called.
+/// Commits to attempts: the reminders become `sending`, each with one open attempt under a lease, which is the logged decision to send.
+/// Must be committed before any provider is called.
 ///
 /// Looks once more, in the same statement, whether the recipient may be written to: a reminder that has been suppressed, paused or held
 /// since it was decided about does not begin. Nor does any if the process's line is behind `seen`, what it remembers.
@@ -140,6 +138,12 @@ pub async fn begin(
         .bind(attempts.iter().map(|a| a.first).collect::<Vec<_>>())
         .bind(of)
         .bind(others)
+        .bind(
+            attempts
+                .iter()
+                .map(|a| a.language.as_str())
+                .collect::<Vec<_>>(),
+        )
         .fetch_all(conn)
         .await
 }
@@ -249,6 +253,8 @@ pub struct Recorded {
     pub outcome: OutcomeKind,
     pub code: Option<String>,
     pub provider_id: Option<String>,
+    /// The same, if the provider reports by that id: only then attempts are found by it, and an index is written.
+    pub reported_as: Option<String>,
     /// The reminder's next state.
     pub state: ReminderState,
     pub reason: Option<Cause>,
@@ -273,11 +279,12 @@ pub async fn record(
     sqlx::query_scalar(
         "with input as (
              select * from unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
-                                  $8::timestamptz[], $9::boolean[], $10::boolean[], $11::float8[], $13::boolean[])
+                                  $8::timestamptz[], $9::boolean[], $10::boolean[], $11::float8[], $13::boolean[], $14::text[])
                  as t(reminder, attempt, outcome, code, provider_id, state, reason, next_at, counts, maybe_sent, settle_in,
-                      soft)
+                      soft, reported_as)
          ), ended as (
-             update attempts a set ended_at = $12, outcome = i.outcome, code = i.code, provider_id = i.provider_id,
+             update attempts a set ended_at = $12, outcome = i.outcome, code = i.code,
+                 provider_id = i.reported_as,
                  address = case when i.settle_in is not null then a.address end,
                  settle_at = now() + make_interval(secs => i.settle_in)
              from input i
@@ -309,6 +316,7 @@ pub async fn record(
     .bind(results.iter().map(|r| r.settle_in.map(chrono::TimeDelta::as_seconds_f64)).collect::<Vec<_>>())
     .bind(now)
     .bind(results.iter().map(|r| r.soft).collect::<Vec<_>>())
+    .bind(results.iter().map(|r| r.reported_as.as_deref()).collect::<Vec<_>>())
     .fetch_all(conn)
     .await
 }

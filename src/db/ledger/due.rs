@@ -196,7 +196,8 @@ pub async fn others(
          )
          select r.id, r.account, r.conversation, r.episode, r.step, r.channel, r.state, r.reason, r.recipient_hash, r.counted_at,
                 r.sent_at, r.final_at, r.clicked_at is not null as clicked, null as said_no, r.consumer,
-                case when r.state in ('scheduled', 'cancelled') then exists (select from attempts a where a.reminder = r.id)
+                case when r.state in ('scheduled', 'cancelled')
+                     then (select a.id from attempts a where a.reminder = r.id limit 1) is not null
                      else true end as tried
          from found r",
     )
@@ -260,9 +261,14 @@ pub async fn call_up(
 ) -> sqlx::Result<Vec<ReminderId>> {
     let rows = sqlx::query(
         "with next as (
-             select id from reminders
-             where next_at > $2 and next_at <= $3 and state = 'scheduled' and reason = 'rate_limit' and channel = $1 and account = $5
-             order by next_at limit $4 for update skip locked
+             select id from reminders where id = any (array(
+                 select p.reminder from pending p
+                 cross join lateral (select * from reminders where id = p.reminder offset 0) r
+                 where p.next_at > $2 and p.next_at <= $3 and p.account = $5 and r.state = 'scheduled'
+                   and r.reason = 'rate_limit' and r.channel = $1
+                 order by p.next_at limit $4))
+               and next_at > $2 and state = 'scheduled' and reason = 'rate_limit'
+             for update skip locked
          )
          update reminders r set next_at = $2 from next where r.id = next.id returning r.id",
     )

@@ -32,7 +32,7 @@ pub async fn restart(
          where id = $1 and (state in ('unknown', 'undelivered', 'failed', 'expired')
              or (state = 'cancelled' and reason = 'by_operator'))
            and not exists (
-               select from reminders p where p.account = r.account and p.conversation = r.conversation and p.next_at is not null)
+               select from pending p where p.account = r.account and p.conversation = r.conversation)
          returning account, channel",
     )
     .bind(id)
@@ -81,8 +81,8 @@ pub async fn pending_beside(
     ids: &[ReminderId],
 ) -> sqlx::Result<Vec<ReminderId>> {
     let found: Vec<(ReminderId,)> = sqlx::query_as(
-        "select p.id from reminders r join reminders p on p.account = r.account and p.conversation = r.conversation
-         where r.id = any ($1) and r.next_at is null and p.id <> r.id and p.next_at is not null",
+        "select p.reminder from reminders r join pending p on p.account = r.account and p.conversation = r.conversation
+         where r.id = any ($1) and r.next_at is null and p.reminder <> r.id",
     )
     .bind(ids)
     .fetch_all(db)

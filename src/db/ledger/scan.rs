@@ -60,7 +60,8 @@ impl ExistingReminder {
 /// The reminders of these conversations.
 ///
 /// `offset 0` makes it one index look-up per conversation. As a plain condition, a plan made while the table was small would go
-/// through all of the account's reminders, at every page until the next `analyze`.
+/// through all of the account's reminders, at every page until the next `analyze`. For the same reason attempts are looked for by
+/// `limit 1`: with `exists` such a plan reads all of them into a hash table.
 pub async fn existing(
     db: impl PgExecutor<'_>,
     account: &AccountId,
@@ -70,12 +71,14 @@ pub async fn existing(
     let rows = sqlx::query(
         "select r.id, r.conversation, r.episode, r.step, r.channel, r.state, r.reason, r.due_at, r.sent_at, r.final_at, r.returned_at is not null as returned,
                 r.clicked_at is not null as clicked,
-                case when r.state in ('scheduled', 'cancelled') then exists (select from attempts a where a.reminder = r.id)
+                case when r.state in ('scheduled', 'cancelled')
+                     then (select a.id from attempts a where a.reminder = r.id limit 1) is not null
                      else true end as tried,
                 -- While it was being tried; what a provider refuses was said before.
                 case when r.state = 'cancelled' and r.reason in ('opted_out', 'complaint')
-                         and exists (select from attempts a where a.reminder = r.id)
-                         and not exists (select from attempts a where a.reminder = r.id and a.outcome = 'refused') then r.reason
+                         and (select a.id from attempts a where a.reminder = r.id limit 1) is not null
+                         and (select a.id from attempts a where a.reminder = r.id and a.outcome = 'refused' limit 1) is null
+                     then r.reason
                      when r.recipient_hash is not null then (
                     select s.reason from suppressions s
                     where s.address_hash = r.recipient_hash and s.channel = r.channel and s.account = r.account
@@ -169,7 +172,7 @@ async fn insert(
              as t(conversation, episode, episode_since, skill, channel, step, due_at, deadline, token, recipient,
                   latest_at, time_zone, zone_source)
          where not exists (
-             select from reminders p where p.account = $1 and p.conversation = t.conversation and p.next_at is not null)
+             select from pending p where p.account = $1 and p.conversation = t.conversation)
          order by conversation
          on conflict (account, conversation, episode, step) do update
              set state = 'scheduled', reason = null, final_at = null, due_at = excluded.due_at, next_at = excluded.next_at,

@@ -89,7 +89,7 @@ impl Contradiction {
                  carriers and the law in many countries require it."
             ),
             Self::NoUnsubscribeLink { language, part, .. } => format!(
-                "The {part} in {language} has no {{{{unsubscribe_link}}}}, so a line with it is added at the end. Put it where you want it."
+                "The {part} in {language} has no unsubscribe link, so a line with it is added at the end. Put it where you want it."
             ),
             Self::NoFallback {
                 language,
@@ -97,8 +97,9 @@ impl Contradiction {
                 variable,
                 ..
             } => format!(
-                "The {part} in {language} uses {{{{{variable}}}}}, which is often unknown and then leaves a gap. Write \
-                 {{{{#if {variable}}}}}…{{{{else}}}}…{{{{/if}}}} around it."
+                "The {part} in {language} uses the {}, which is often unknown and then leaves a gap. Say what stands in its place \
+                 then (in code: {{{{#if {variable}}}}}…{{{{else}}}}…{{{{/if}}}}).",
+                variable.replace('_', " ")
             ),
             Self::Sender(_, fault) => of_sender(fault),
         }

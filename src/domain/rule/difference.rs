@@ -65,6 +65,7 @@ mod tests {
         new.caps.per_consumer_24h = 1;
         let text = Template {
             subject: None,
+            preheader: None,
             text: "{{link}}".to_owned(),
             html: None,
         };

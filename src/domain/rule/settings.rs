@@ -110,6 +110,7 @@ pub const MOST_WINDOWS_IN_ALL: usize = 200;
 pub const MOST_COUNTRIES: usize = 50;
 pub const MOST_LANGUAGES: usize = 50;
 pub const LONGEST_SUBJECT: usize = 500;
+pub const LONGEST_PREHEADER: usize = 500;
 pub const LONGEST_TEXT: usize = 10_000;
 pub const LONGEST_HTML: usize = 100_000;
 
@@ -245,8 +246,8 @@ impl Input {
                  windows in a list, {MOST_WINDOWS_IN_ALL} in all, {MOST_COUNTRIES} countries"
             ),
             Self::Texts => format!(
-                "up to {MOST_LANGUAGES} languages, each with text and, for e-mail, subject and perhaps html; at most {LONGEST_TEXT}, \
-                 {LONGEST_SUBJECT} and {LONGEST_HTML} characters"
+                "up to {MOST_LANGUAGES} languages, each with text and, for e-mail, subject and perhaps preheader and html; at most \
+                 {LONGEST_TEXT}, {LONGEST_SUBJECT}, {LONGEST_PREHEADER} and {LONGEST_HTML} characters"
             ),
         }
     }

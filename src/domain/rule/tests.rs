@@ -403,6 +403,7 @@ fn sms_has_senders_and_limits_of_its_own() {
 fn a_language_falls_back_to_its_primary_then_to_english() {
     let text = |text: &str| Template {
         subject: None,
+        preheader: None,
         text: text.to_owned(),
         html: None,
     };
@@ -428,14 +429,14 @@ fn a_language_falls_back_to_its_primary_then_to_english() {
     for (language, expected) in cases {
         assert_eq!(
             settings
-                .template_for(language)
+                .template_for(language, false)
                 .map(|(tag, t)| (tag, t.text.as_str())),
             Some((expected, expected)),
             "{language:?}"
         );
     }
     assert_eq!(
-        ChannelSettings::default_for(Channel::Sms).template_for(Some("pt-BR")),
+        ChannelSettings::default_for(Channel::Sms).template_for(Some("pt-BR"), false),
         None
     );
 }

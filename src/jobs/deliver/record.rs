@@ -8,7 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::prepare::Dispatch;
 use super::{BatchFailed, refusals};
-use crate::channel::codes;
+use crate::channel::{self, codes};
 use crate::clock::Backoff;
 use crate::db;
 use crate::db::circuits::Proof;
@@ -290,8 +290,7 @@ impl<'a> Consequences<'a> {
             .filter(|(_, id, _)| *id == owed.id)
             .map(|(_, _, at)| *at);
         self.recorded.push(recorded(
-            owed.id,
-            dispatch.attempt,
+            (owed.id, dispatch.attempt, owed.channel),
             outcome,
             next,
             at,
@@ -303,8 +302,7 @@ impl<'a> Consequences<'a> {
 
 /// The row that an outcome and what follows from it leave in the ledger.
 pub(in crate::jobs) fn recorded(
-    reminder: ReminderId,
-    attempt: i64,
+    (reminder, attempt, channel): (ReminderId, i64, Channel),
     outcome: &Outcome,
     next: &AfterAttempt,
     again_at: Option<DateTime<Utc>>,
@@ -360,6 +358,9 @@ pub(in crate::jobs) fn recorded(
         outcome: outcome.kind(),
         reason,
         code,
+        reported_as: provider_id
+            .clone()
+            .filter(|_| channel::profile(channel.provider()).reports),
         provider_id,
         state,
         next_at,

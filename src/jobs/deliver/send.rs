@@ -10,7 +10,7 @@ use super::recheck::Recheck;
 use super::record::UNMADE_PAUSE;
 use super::sender::{NoTurn, Sender, TurnBatcher, wait_for_turn};
 use crate::channel::adapter::{self, OutgoingMessage, SendGate};
-use crate::channel::render::{Rendered, TemplateError, Vars};
+use crate::channel::render::{self, Rendered, TemplateError, Vars};
 use crate::domain::channel::WayOut;
 use crate::domain::ids::{AccountId, Channel};
 use crate::domain::outcome::{Outcome, Refusal, Retryable, UNWRITTEN};
@@ -156,7 +156,8 @@ async fn render(
         link: ctx.link("r", &owed.token),
         unsubscribe_link,
     };
-    let chosen = dispatch.rule.settings.channels[owed.channel].template_for(language);
+    let own = &dispatch.rule.settings.channels[owed.channel];
+    let chosen = render::own_text(own, language);
     let (tag, template) = chosen.unzip();
     ctx.texts
         .render(owed.channel, template, tag.or(language), vars)

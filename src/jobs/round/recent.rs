@@ -1,11 +1,12 @@
 //! Recent passes: what was updated since the last pass, over all skills of an account in as few searches as it takes.
 //!
-//! They run where full passes alone would come too seldom, and as long as LivePerson's filter is found to show what it should.
+//! They run where full passes alone would come too seldom, and as long as LivePerson's filter is found to show what it should. Open badges
+//! are asked about where full passes come too seldom, whatever the filter shows.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tracing::{info, warn};
 
-use super::ask_for;
+use super::{ask_for, badges};
 use crate::db;
 use crate::db::recent_passes::{DueSkill, RecentPassTotals};
 use crate::db::scans::Summary;
@@ -16,15 +17,27 @@ use crate::jobs::scan::Scope;
 /// LivePerson shows an update up to a minute late.
 const SHOWN_LATE: TimeDelta = TimeDelta::minutes(1);
 
-/// Asks for what was updated in the skills that no pass has begun on since `slot`.
+/// Asks for what was updated in the skills that no pass has begun on since `slot`, and about open badges.
 pub(super) async fn scan(
     ctx: &Context,
     account: &Account,
     slot: DateTime<Utc>,
 ) -> anyhow::Result<()> {
-    if !are_used(ctx, account).await? {
+    let only = account.only_skills.as_deref();
+    let round = db::scans::round(&ctx.pool, &account.id, only).await?;
+    if !round.needs_recent_passes(ctx.scan_pace) {
         return Ok(());
     }
+    let now = ctx.clock.now();
+    let distrusted = db::recent_passes::distrusted_at(&ctx.pool, &account.id, now).await?;
+    if distrusted.is_none() {
+        pass(ctx, account, slot).await?;
+    }
+    Box::pin(badges::check(ctx, account, slot)).await
+}
+
+/// One recent pass over the skills that have had none since `slot`.
+async fn pass(ctx: &Context, account: &Account, slot: DateTime<Utc>) -> anyhow::Result<()> {
     let only = account.only_skills.as_deref();
     let due = db::recent_passes::due(&ctx.pool, &account.id, only, slot).await?;
     if due.is_empty() {
@@ -44,18 +57,6 @@ pub(super) async fn scan(
     }
     db::recent_passes::note(&ctx.pool, &account.id, totals, started_at).await?;
     Ok(())
-}
-
-/// Whether an account has recent passes now.
-async fn are_used(ctx: &Context, account: &Account) -> anyhow::Result<bool> {
-    let only = account.only_skills.as_deref();
-    let round = db::scans::round(&ctx.pool, &account.id, only).await?;
-    if !round.needs_recent_passes(ctx.scan_pace) {
-        return Ok(false);
-    }
-    let now = ctx.clock.now();
-    let distrusted = db::recent_passes::distrusted_at(&ctx.pool, &account.id, now).await?;
-    Ok(distrusted.is_none())
 }
 
 /// The searches that ask for these skills, and for updates since when each: in one for as many as go, those that are refused by themselves.

@@ -26,7 +26,9 @@ pub async fn look_for_forgotten(ctx: &Context, account: &Account) -> Result<(), 
     let ids =
         db::conversations::forgotten(&ctx.pool, &account.id, before, MISSING_PER_SCAN).await?;
     let rules = ctx.rules(account).await?;
-    ask_by_id(ctx, account, Purpose::FullPass, &rules, &ids).await
+    let purpose = Purpose::FullPass;
+    ask_by_id(ctx, account, purpose, &rules, &ids, Unchanged::Store).await?;
+    Ok(())
 }
 
 /// Notes which conversations cannot be read, for the overview. Says it once of each, however often it is met.
@@ -63,19 +65,22 @@ pub(super) async fn note_unreadable(
     Ok(())
 }
 
-/// Stores what LivePerson says of these conversations. Those that it does not know any more are closed.
+/// Stores what LivePerson says of these conversations. Those that it does not know any more are closed. Returns how many were written.
 pub async fn ask_by_id(
     ctx: &Context,
     account: &Account,
     purpose: Purpose,
     rules: &[Rule],
     ids: &[String],
-) -> Result<(), Stopped> {
+    unchanged: Unchanged,
+) -> Result<u32, Stopped> {
+    let mut changed = 0;
     for ids in ids.chunks(MAX_IDS) {
         let asked_at = ctx.clock.now();
         let answer = account.by_ids_for(purpose, ids).await?;
         let records = &answer.records;
-        store(ctx, account, rules, records, asked_at, Unchanged::Store).await?;
+        let stored = store(ctx, account, rules, records, asked_at, unchanged).await?;
+        changed += stored.changed;
         let unreadable: Vec<String> = answer
             .unreadable
             .iter()
@@ -93,11 +98,12 @@ pub async fn ask_by_id(
                     || answer.unreadable.iter().any(|u| u.id.as_ref() == Some(id))
             };
             let gone: Vec<String> = ids.iter().filter(|id| !known(id)).cloned().collect();
+            changed += u32::try_from(gone.len()).unwrap_or(u32::MAX);
             let mut conn = ctx.pool.acquire().await?;
             db::conversations::mark_gone(&mut conn, &account.id, &gone, asked_at).await?;
         }
     }
-    Ok(())
+    Ok(changed)
 }
 
 /// Replaces partial records by what LivePerson tells when asked by id. If it does not answer, they stay undecided.

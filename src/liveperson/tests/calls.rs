@@ -22,6 +22,7 @@ fn open() -> Search {
         from: NOW - TimeDelta::days(89),
         to: NOW,
         updated_since: None,
+        newest_first: false,
     }
 }
 

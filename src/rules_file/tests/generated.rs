@@ -47,7 +47,7 @@ prop_compose! {
             sender: own.then(|| "+15005550006".to_owned()).filter(|own| (profile.is_sender)(own)),
             templates: texts.into_iter().map(|(tag, text)| {
                 let subject = has_parts.then(|| "Hello".to_owned());
-                (tag, Template { subject, html: has_parts.then(|| text.clone()), text })
+                (tag, Template { preheader: subject.clone(), subject, html: has_parts.then(|| text.clone()), text })
             }).collect(),
         }
     }

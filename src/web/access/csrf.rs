@@ -15,6 +15,26 @@ pub fn token_of(session: &str) -> String {
     URL_SAFE_NO_PAD.encode(hashing::digest(&format!("csrf {session}")))
 }
 
+/// The word as a page carries it: another text each time, so that nobody can guess it piece by piece from how well pages compress.
+pub fn masked(word: &str) -> String {
+    let mask: Vec<u8> = word.bytes().map(|_| rand::random()).collect();
+    let hidden = word.bytes().zip(&mask).map(|(byte, mask)| byte ^ mask);
+    let hidden: Vec<u8> = hidden.collect();
+    URL_SAFE_NO_PAD.encode([mask, hidden].concat())
+}
+
+/// Whether what came from a page is the word of its session, masked.
+pub fn fits_masked(own: &str, given: &str) -> bool {
+    let both = URL_SAFE_NO_PAD.decode(given).unwrap_or_default();
+    let (mask, hidden) = both.split_at(both.len() / 2);
+    let word: Vec<u8> = hidden
+        .iter()
+        .zip(mask)
+        .map(|(byte, mask)| byte ^ mask)
+        .collect();
+    own.as_bytes().ct_eq(&word).into()
+}
+
 pub fn fits(own: &str, given: &str) -> bool {
     own.as_bytes().ct_eq(given.as_bytes()).into()
 }
@@ -160,6 +180,18 @@ mod tests {
         assert!(fits(&token_of("a"), &token_of("a")));
         assert!(!fits(&token_of("a"), &token_of("b")));
         assert!(!fits(&token_of("a"), ""));
+    }
+
+    #[test]
+    fn a_page_s_word_is_another_text_each_time_and_fits_its_session_alone() {
+        let word = token_of("a");
+        let (one, other) = (masked(&word), masked(&word));
+        assert_ne!(one, other);
+        assert!(fits_masked(&word, &one) && fits_masked(&word, &other));
+        assert!(!fits_masked(&token_of("b"), &one));
+        for wrong in ["", "A", "AA", "not base64!", &word, &one[1..]] {
+            assert!(!fits_masked(&word, wrong), "{wrong}");
+        }
     }
 
     #[test]

@@ -103,7 +103,7 @@ async fn own_form(
     };
     let given = in_header.map(str::to_owned).or(in_form).unwrap_or_default();
     let access = &guard.state.access;
-    if csrf::is_from_here(access, &parts.headers) && csrf::fits(&session.csrf, &given) {
+    if csrf::is_from_here(access, &parts.headers) && session.recognises(&given) {
         Ok(Body::from(bytes))
     } else {
         Err(PageError::not_ours().into_response())
@@ -230,7 +230,7 @@ async fn api_caller(state: &AppState, parts: &Parts, from: IpAddr) -> Result<Cal
             .get(csrf_header())
             .and_then(|v| v.to_str().ok());
         let ours = csrf::is_from_here(&state.access, &parts.headers)
-            && csrf::fits(&session.csrf, given.unwrap_or_default());
+            && session.recognises(given.unwrap_or_default());
         if !ours {
             return Err(ApiError::not_ours().into_response());
         }

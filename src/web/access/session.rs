@@ -12,8 +12,9 @@ use crate::hashing;
 #[derive(Clone)]
 pub struct BrowserSession {
     pub token_hash: [u8; 32],
-    /// What this session's forms must carry.
+    /// What this session's forms must carry, as the page of this request carries it.
     pub csrf: String,
+    word: String,
     /// What the next page is to tell.
     pub flash: Option<Value>,
 }
@@ -27,11 +28,18 @@ impl fmt::Debug for BrowserSession {
 
 impl BrowserSession {
     pub fn new(token: &str, flash: Option<Value>) -> Self {
+        let word = csrf::token_of(token);
         Self {
             token_hash: hashing::digest(token),
-            csrf: csrf::token_of(token),
+            csrf: csrf::masked(&word),
+            word,
             flash,
         }
+    }
+
+    /// Whether a form or a script carries what a page of this session carried.
+    pub fn recognises(&self, given: &str) -> bool {
+        csrf::fits_masked(&self.word, given)
     }
 }
 

@@ -10,6 +10,7 @@ use super::extract::Path;
 use super::paging::Page;
 use crate::control;
 use crate::control::accounts::{Accounts, SkillView};
+use crate::control::rules::SkillCoverage;
 use crate::domain::access::Permission;
 use crate::domain::ids::AccountId;
 use crate::web::AppState;
@@ -19,6 +20,7 @@ use crate::web::problem::ApiError;
 pub fn add(table: &mut RouteTable) {
     table.api(Permission::View, routes!(list_accounts));
     table.api(Permission::View, routes!(list_skills));
+    table.api(Permission::View, routes!(list_coverage));
 }
 
 /// A LivePerson account.
@@ -69,4 +71,20 @@ async fn list_skills(
     let account = accounts.named(of.account.as_str())?;
     let skills = control::accounts::skills(&state.pool, &account).await?;
     Ok(axum::Json(Page::whole(skills)))
+}
+
+/// List which rule covers which skill
+///
+/// The account's default first, for all skills without a rule of their own; then every skill that LivePerson lists or that has a rule, and
+/// "Unassigned".
+#[utoipa::path(get, path = "/accounts/{account}/coverage", tag = "accounts", params(AccountQuery),
+    responses((status = 200, body = Page<SkillCoverage>)))]
+async fn list_coverage(
+    accounts: Accounts,
+    Shared(state): Shared<AppState>,
+    Path(of): Path<AccountQuery>,
+) -> Result<axum::Json<Page<SkillCoverage>>, ApiError> {
+    let account = accounts.named(of.account.as_str())?;
+    let map = control::rules::coverage(&state.pool, &account).await?;
+    Ok(axum::Json(Page::whole(map)))
 }

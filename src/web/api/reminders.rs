@@ -14,7 +14,7 @@ use super::paging::{Page, Paging, cursor};
 use crate::control;
 use crate::control::accounts::Accounts;
 use crate::control::consumers::reads_as_address;
-use crate::control::reminders::{Detail, ReminderView};
+use crate::control::reminders::{Detail, ReminderView, StateCounts};
 use crate::db::reminders::{ReminderCursor, ReminderFilter, ReminderOwner};
 use crate::domain::access::Permission;
 use crate::domain::decide::Cause;
@@ -26,6 +26,7 @@ use crate::web::problem::{ApiError, Problem};
 
 pub fn add(table: &mut RouteTable) {
     table.api(Permission::View, routes!(list_reminders));
+    table.api(Permission::View, routes!(count_reminders));
     table.api(Permission::View, routes!(get_reminder));
     table.api(Permission::Operate, routes!(cancel_reminder));
     table.api(Permission::Operate, routes!(send_reminder_again));
@@ -120,6 +121,32 @@ async fn list_reminders(
         next: page.next.map(|place| cursor(&(place.created_at, place.id))),
         items: page.reminders,
     }))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct CountQuery {
+    #[param(inline)]
+    account: Option<AccountId>,
+    #[param(inline)]
+    channel: Option<Channel>,
+    /// Those that ended before this are not counted; left out: as long as reminders are kept.
+    since: Option<DateTime<Utc>>,
+}
+
+/// Count reminders by state
+#[utoipa::path(get, path = "/reminders/counts", tag = "reminders", params(CountQuery), responses((status = 200, body = StateCounts)))]
+async fn count_reminders(
+    accounts: Accounts,
+    Shared(state): Shared<AppState>,
+    Query(wanted): Query<CountQuery>,
+) -> Result<axum::Json<StateCounts>, ApiError> {
+    let accounts = accounts.narrowed(wanted.account.as_ref().map(AccountId::as_str));
+    let since = wanted.since.unwrap_or_else(|| state.reminders_since());
+    Ok(axum::Json(
+        control::reminders::counts(&state.pool, &accounts, wanted.channel, since).await?,
+    ))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]

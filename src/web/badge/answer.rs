@@ -207,6 +207,7 @@ async fn find_out(
     let Some(own) = state.badge.table.ask(asked).await.ok().flatten() else {
         return keep(None, KEEP_FAILURE);
     };
+    state.badge.shown.note(id, &own.conversations);
     let known = BadgeState {
         unread: own.unread,
         count: u32::try_from(own.count).unwrap_or(u32::MAX),

@@ -1,7 +1,7 @@
 //! The badge for websites: whether a consumer has something unread, for every page view of a brand.
 //!
 //! It tells of a consumer only to who holds the consumer's token or LivePerson's unguessable id, says the same of the unknown as
-//! of who has read everything, and learns of changes by notices from whichever process made them. It writes nothing.
+//! of who has read everything, and learns of changes by notices from whichever process made them. It writes nothing but which unread conversations pages show.
 //!
 //! Two addresses, because pages of brands call the old one today; both are the same answer (`answer`).
 
@@ -15,6 +15,7 @@ mod origins;
 mod reply;
 mod script;
 pub mod setup_check;
+mod shown;
 mod token;
 
 use std::convert::Infallible;
@@ -30,6 +31,7 @@ use self::cache::{Cache, Ids};
 use self::events::Watchers;
 use self::keys::ConsumerKeyCache;
 use self::origins::Origin;
+use self::shown::ShownConversations;
 use self::token::TokenVerifier;
 use crate::clock::Backoff;
 use crate::config;
@@ -39,6 +41,7 @@ use crate::web::limiter::{ConnectionLimiter, Limiter};
 
 pub use self::addresses::{PageView, express, from_memory, routes};
 pub use self::script::{integrity, pinned_path, script};
+pub use self::shown::tell as tell_what_is_shown;
 
 /// Consumers remembered; with all that is kept of one, some 300 bytes each.
 const REMEMBERED: usize = 50_000;
@@ -49,6 +52,7 @@ pub struct Badge {
     cache: Cache,
     watchers: Watchers,
     table: ConversationBatcher,
+    shown: ShownConversations,
     requests: Limiter<IpAddr>,
     of_tokens: Limiter<ConsumerKey>,
     connections: ConnectionLimiter<()>,
@@ -67,6 +71,7 @@ impl Badge {
             cache: Cache::new(REMEMBERED),
             watchers: Watchers::default(),
             table: answer::table(pool),
+            shown: ShownConversations::default(),
             requests: Limiter::new(rate, rate * 10.0, REMEMBERED),
             // A page asks twice a minute; a person opens a few at once.
             of_tokens: Limiter::new(2.0, 60.0, REMEMBERED),

@@ -31,10 +31,10 @@ use crate::web::access::RouteTable;
 const INCIDENTS: i64 = 20;
 
 pub fn add(table: &mut RouteTable) {
-    table.page(Permission::View, "/channels", channels);
-    table.form(Permission::Operate, "/channels/probe", probe);
-    table.form(Permission::Operate, "/channels/close", close);
-    table.page(Permission::View, "/effect", effect);
+    table.page(Permission::View, "/connections", channels);
+    table.form(Permission::Operate, "/connections/probe", probe);
+    table.form(Permission::Operate, "/connections/close", close);
+    table.page(Permission::View, "/results", effect);
 }
 
 #[derive(Serialize)]
@@ -67,6 +67,7 @@ struct PassesRow {
     full_pass_time: Option<Moment>,
     recent_pass_time: Option<Moment>,
     distrusted_time: Option<Moment>,
+    badge_check_time: Option<Moment>,
     whole_calls: String,
     takes: String,
 }
@@ -79,6 +80,7 @@ impl PassesRow {
             full_pass_time: time(passes.full_pass_at),
             recent_pass_time: time(passes.recent_pass_at),
             distrusted_time: time(passes.filter_distrusted_at),
+            badge_check_time: time(passes.badge_check_at),
             whole_calls: format!("{:.0}", passes.full_pass_calls),
             takes: round::duration(passes.seconds),
             passes,
@@ -278,8 +280,10 @@ async fn told(
     said: &str,
 ) -> Result<Response, PageError> {
     match done {
-        Ok(()) => page.done("/channels", said).await,
-        Err(ControlError::NotFound(_)) => page.done("/channels", "It was no longer paused.").await,
+        Ok(()) => page.done("/connections", said).await,
+        Err(ControlError::NotFound(_)) => {
+            page.done("/connections", "It was no longer paused.").await
+        }
         Err(error) => Err(error.into()),
     }
 }

@@ -3,6 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
+use crate::control;
 use crate::domain::ids::{Channel, SkillId};
 
 /// A moment for the template `time.hbs`: relative to now, and absolute with its zone. A script turns the latter into the reader's own
@@ -69,55 +70,27 @@ pub fn channels(chosen: Option<Channel>) -> ChannelChoices {
     })
 }
 
-/// What was done, for the audit trail; an action that has no words here speaks for itself.
-pub fn action(action: &str) -> Option<&'static str> {
-    Some(match action {
-        "circuit.close" => "Resumed a paused sender",
-        "circuit.probe" => "Tested a paused sender",
-        "consumer.allow" => "Allowed a customer again",
-        "consumer.erase" => "Erased a customer",
-        "consumer.opt_out" => "Opted out a customer",
-        "live.begin" => "Went live with a channel",
-        "live.end" => "Took a channel offline",
-        "hold.end" => "Ended the hold on all sending",
-        "hold.restored" => "Confirmed a restored database",
-        "pause" => "Paused sending",
-        "reminder.cancel" => "Cancelled a reminder",
-        "reminder.reveal_address" => "Viewed a customer's address",
-        "reminder.send_again" => "Sent a reminder again",
-        "resume" => "Resumed sending",
-        "rule.delete" => "Deleted a rule",
-        "rule.discard" => "Discarded a draft",
-        "rule.draft" => "Saved a draft",
-        "rule.publish" => "Published a rule",
-        "rule.restore" => "Restored an old version",
-        "suppression.add" => "Opted out an address",
-        "suppression.import" => "Imported opt-outs",
-        "suppression.keep" => "Kept a doubtful opt-out",
-        "suppression.undo" => "Undid a doubtful opt-out",
-        "suppression.remove" => "Allowed an address again",
-        "test.send" => "Sent a test message",
-        "token.add" => "Created a token",
-        "token.remove" => "Removed a token",
-        "token.take_over" => "Took over a token",
-        "user.add" => "Added a user",
-        "user.bind_sso" => "Connected a user to single sign-on",
-        "user.end_sessions" => "Ended own logins",
-        "user.locked_out" => "Locked after too many login attempts",
-        "user.login_link" => "Created a login link",
-        "user.recovery_codes" => "Created new recovery codes",
-        "user.second_factor_off" => "Turned off a second factor",
-        "user.second_factor_on" => "Turned on a second factor",
-        "user.second_factor_reset" => "Reset a second factor",
-        "user.log_in" => "Logged in",
-        "user.log_out" => "Logged a user out everywhere",
-        "user.password" => "Changed a password",
-        "user.password_link" => "Created a password link",
-        "user.remove" => "Removed a user",
-        "user.role" => "Changed a user's role",
-        "user.unbind_sso" => "Disconnected a user from single sign-on",
-        _ => return None,
-    })
+/// What tells a conversation's customer from another in a list: nothing that names them. An erased one has nothing left.
+pub fn short_id(conversation: &str) -> String {
+    if control::reminders::is_erased(conversation) {
+        return "erased".to_owned();
+    }
+    let mut last: Vec<char> = conversation
+        .chars()
+        .rev()
+        .filter(|c| c.is_alphanumeric())
+        .take(4)
+        .collect();
+    last.reverse();
+    last.into_iter().collect()
+}
+
+/// The same in a heading.
+pub fn customer(conversation: &str) -> String {
+    if control::reminders::is_erased(conversation) {
+        return "an erased customer".to_owned();
+    }
+    format!("customer {}", short_id(conversation))
 }
 
 /// A skill by its name, if one is known.

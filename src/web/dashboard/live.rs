@@ -181,8 +181,8 @@ fn by_the_scans(standing: &LiveStatus) -> String {
 fn refusal(refusal: &LiveRefusal) -> Value {
     let way = match refusal.what {
         "test" => Some(("/rules", "Go to rules")),
-        "liveperson" => Some(("/channels#scans", "View connection")),
-        "channel" => Some(("/channels", "View sender")),
+        "liveperson" => Some(("/connections#scans", "View connection")),
+        "channel" => Some(("/connections", "View sender")),
         _ => None,
     };
     json!({

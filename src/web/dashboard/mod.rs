@@ -3,13 +3,16 @@
 //! Pages are rendered here and can be read without scripts. A handler asks [`crate::control`] and shows the answer; it does nothing
 //! that the config API cannot. The frame around a page (navigation, who is logged in, what was just done) is [`PageFrame`].
 
+mod activity;
 mod api;
-mod audit;
 mod channels;
 mod chart;
+mod find;
 pub mod labels;
 mod live;
 pub mod login;
+mod moved;
+mod navigation;
 mod opt_outs;
 mod overview;
 mod own;
@@ -40,45 +43,12 @@ use super::page_error::PageError;
 use super::templates::careful;
 use super::{AppState, templates};
 use crate::control::accounts::{Accounts, Allowed};
-use crate::control::{ControlError, Fault};
+use crate::control::{self, ControlError, Fault};
 use crate::db;
-use crate::domain::access::{Permission, Role};
+use crate::domain::access::Role;
 use crate::domain::ids::AccountId;
 
 use self::pauses::Notice;
-
-/// Where a page is, what it is called, and what it needs.
-type NavEntry = (&'static str, &'static str, Permission);
-
-/// The navigation: groups of pages.
-const NAVIGATION: &[(&str, &[NavEntry])] = &[
-    (
-        "Messaging",
-        &[
-            ("/", "Overview", Permission::View),
-            ("/setup", "Set-up", Permission::View),
-            ("/live", "Go live", Permission::View),
-            ("/rules", "Rules", Permission::View),
-            ("/forecast", "Next hour", Permission::View),
-            ("/reminders", "Reminders", Permission::View),
-            ("/people", "Customers", Permission::View),
-            ("/suppressions", "Opt-outs", Permission::View),
-            ("/channels", "Connections", Permission::View),
-            ("/website", "Website badge", Permission::View),
-            ("/effect", "Results", Permission::View),
-        ],
-    ),
-    (
-        "Administration",
-        &[
-            ("/users", "Team", Permission::Administer),
-            ("/tokens", "API tokens", Permission::Administer),
-            ("/audit", "Activity", Permission::View),
-            ("/settings", "Settings", Permission::View),
-            ("/api", "API", Permission::View),
-        ],
-    ),
-];
 
 /// Entries of the bar above a page that are shown at once; more are folded.
 const MOST_OPEN: usize = 3;
@@ -96,13 +66,15 @@ pub fn add(table: &mut RouteTable) {
     live::add(table);
     pauses::add(table);
     website::add(table);
-    audit::add(table);
+    activity::add(table);
     settings::add(table);
     own::add(table);
     second_factor::add(table);
     tokens::add(table);
     users::add(table);
     removal::add(table);
+    find::add(table);
+    moved::add(table);
 }
 
 /// Adds the page that shows the API's document.
@@ -123,6 +95,8 @@ pub struct PageFrame {
     is_read: bool,
     /// What every page must tell: entries of the bar above it.
     notices: Vec<Notice>,
+    /// Whether every account of the reader's is live: what leads there is not needed any more.
+    set_up: bool,
     state: AppState,
 }
 
@@ -139,6 +113,8 @@ impl FromRequestParts<AppState> for PageFrame {
         let accounts = accounts.map_err(StatusCode::into_response)?;
         let notices = pauses::notices(state, &accounts, &caller).await;
         let notices = notices.map_err(|error| PageError::from(error).into_response())?;
+        let set_up = control::setup::is_over(&state.pool, &accounts).await;
+        let set_up = set_up.map_err(|error| PageError::from(error).into_response())?;
         let shows = parts.method == axum::http::Method::GET && !is_by_itself(&parts.headers);
         if session.flash.is_some() && shows {
             // Told once, to who opens a page. If that cannot be noted it is told twice, which harms nobody.
@@ -152,6 +128,7 @@ impl FromRequestParts<AppState> for PageFrame {
             asked,
             is_read: parts.method.is_safe(),
             notices,
+            set_up,
             state: state.clone(),
         })
     }
@@ -208,22 +185,7 @@ impl PageFrame {
     }
 
     fn frame(&self) -> Value {
-        let path = self.asked.split('?').next().unwrap_or("/");
-        let groups = NAVIGATION.iter().map(|(name, entries)| {
-            let allowed = entries
-                .iter()
-                .filter(|(_, _, needs)| self.caller.may(*needs));
-            let entries: Vec<Value> = allowed
-                .map(|(href, label, _)| {
-                    let below = *href != "/" && path.starts_with(&format!("{href}/"));
-                    json!({ "href": href, "label": label, "current": path == *href || below })
-                })
-                .collect();
-            json!({ "name": name, "entries": entries })
-        });
-        let groups: Vec<Value> = groups
-            .filter(|group| group["entries"].as_array().is_some_and(|e| !e.is_empty()))
-            .collect();
+        let path = self.path();
         json!({
             "now": self.state.clock.now().to_rfc3339_opts(SecondsFormat::Millis, true),
             "back": self.back(),
@@ -233,7 +195,9 @@ impl PageFrame {
             "name": self.caller.by(),
             "role": self.caller.role().map(Role::as_str),
             "csrf": self.session.csrf,
-            "navigation": groups,
+            "navigation": navigation::shown(&self.caller, path, self.set_up),
+            "set_up": self.set_up,
+            "tabs": navigation::tabs(&self.caller, path, self.set_up),
             "flash": self.session.flash,
             "example": self.state.demo.as_ref().and_then(|demo| demo.example_until)
                 .map(|until| labels::time(until, self.state.clock.now())),
@@ -246,10 +210,11 @@ impl PageFrame {
         if self.is_read {
             return &self.asked;
         }
-        let path = self.asked.split('?').next().unwrap_or("/");
-        let pages = NAVIGATION.iter().flat_map(|(_, entries)| *entries);
-        let mut above = pages.filter(|(href, ..)| *href != "/" && path.starts_with(href));
-        above.next().map_or("/", |(href, ..)| href)
+        navigation::above(self.path())
+    }
+
+    fn path(&self) -> &str {
+        self.asked.split('?').next().unwrap_or("/")
     }
 
     /// After a form was done: on to another page, which tells what was done.

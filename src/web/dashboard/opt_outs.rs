@@ -22,7 +22,7 @@ use crate::web::access::RouteTable;
 const MOST: i64 = 50;
 
 pub fn add(table: &mut RouteTable) {
-    table.form(Permission::Operate, "/suppressions/review", review);
+    table.form(Permission::Operate, "/opt-outs/review", review);
 }
 
 /// Those that nobody has looked at, for the page.

@@ -5,16 +5,20 @@
 use axum::Form;
 use axum::extract::{Query, State as Shared};
 use axum::response::Response;
+use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
-use super::chart::{self, Chart, ChartUnit};
+use super::chart::{self, Chart, ChartUnit, Measure, Spark};
 use super::labels::{self, Moment};
-use super::reminders::{ReminderRow, rows};
+use super::reminders::{ReminderRow, list_of, rows};
 use super::{PageError, PageFrame, pauses};
 use crate::control;
-use crate::control::overview::{Attention, AttentionLevel, AttentionTopic, Overview, TimeSpan};
+use crate::control::overview::{
+    Attention, AttentionLevel, AttentionTopic, Overview, SeriesPoint, TimeSpan,
+};
 use crate::db::reminders::ReminderFilter;
 use crate::domain::access::Permission;
+use crate::domain::reminder::ReminderState;
 use crate::web::AppState;
 use crate::web::access::RouteTable;
 
@@ -22,8 +26,9 @@ use crate::web::access::RouteTable;
 const NEXT: usize = 5;
 const LATEST: i64 = 8;
 
-/// Days that can be looked back upon.
-const SPANS: [u8; 2] = [14, 30];
+/// Days that can be looked back upon; a day is looked at by the hour.
+const SPANS: [u8; 3] = [1, 7, 30];
+const USUAL_SPAN: u8 = 7;
 
 pub fn add(table: &mut RouteTable) {
     table.page(Permission::View, "/", show);
@@ -33,6 +38,21 @@ pub fn add(table: &mut RouteTable) {
 #[derive(Deserialize)]
 struct OverviewPageQuery {
     days: Option<u8>,
+    #[serde(default)]
+    graph: String,
+}
+
+impl OverviewPageQuery {
+    fn days(&self) -> u8 {
+        let days = self.days.filter(|days| SPANS.contains(days));
+        days.unwrap_or(USUAL_SPAN)
+    }
+
+    fn measure(&self) -> Measure {
+        let mut all = Measure::ALL.into_iter();
+        all.find(|measure| measure.as_str() == self.graph)
+            .unwrap_or_default()
+    }
 }
 
 #[derive(Serialize)]
@@ -44,11 +64,12 @@ struct OverviewPage<'a> {
     resumes: bool,
     now: Moment,
     zone: &'static str,
-    tiles: [Tile; 6],
+    days: u8,
+    measure: &'static str,
+    tiles: Vec<Tile>,
     next: Vec<ReminderRow<'a>>,
-    hours: Chart,
-    past: Chart,
-    past_name: String,
+    chart: Chart,
+    chart_name: String,
     spans: [DaysTab; SPANS.len()],
     reminders: Vec<ReminderRow<'a>>,
 }
@@ -56,6 +77,7 @@ struct OverviewPage<'a> {
 #[derive(Serialize)]
 struct DaysTab {
     days: u8,
+    label: String,
     chosen: bool,
 }
 
@@ -66,13 +88,18 @@ async fn show(
 ) -> Result<Response, PageError> {
     let (pool, now, zone) = (&state.pool, state.clock.now(), page.zone);
     let accounts = &page.accounts;
-    let days = back.days.filter(|days| SPANS.contains(days));
-    let days = days.unwrap_or(SPANS[0]);
+    let (days, measure) = (back.days(), back.measure());
     let overview =
         control::overview::overview(&state.context, accounts, page.caller.user(), (zone, now))
             .await?;
-    let hours = control::overview::series(pool, accounts, TimeSpan::Hours(24), zone, now).await?;
-    let past = control::overview::series(pool, accounts, TimeSpan::Days(days), zone, now).await?;
+    let (span, unit) = match days {
+        1 => (TimeSpan::Hours(24), ChartUnit::Hour),
+        days => (TimeSpan::Days(days), ChartUnit::Day),
+    };
+    let past = control::overview::series(pool, accounts, span, zone, now).await?;
+    // As much of the day is over as now: what has just begun is not compared with what was complete.
+    let earlier = now - TimeDelta::days(i64::from(days));
+    let before = control::overview::series(pool, accounts, span, zone, earlier).await?;
     let latest =
         control::reminders::search(pool, accounts, ReminderFilter::default(), None, LATEST).await?;
     // The bar above tells what is paused, and ends it.
@@ -89,13 +116,15 @@ async fn show(
         resumes: pauses::may_resume_all(&page),
         now: labels::time(now, now),
         zone: zone.name(),
-        tiles: tiles(&overview),
+        days,
+        measure: measure.as_str(),
+        tiles: tiles(&overview, &past, &before, days, measure),
         next: rows(next, now),
-        hours: chart::sent(&hours, ChartUnit::Hour, zone),
-        past: chart::sent(&past, ChartUnit::Day, zone),
-        past_name: format!("Last {days} days"),
+        chart: chart::of(&past, measure, unit, zone),
+        chart_name: format!("{}, last {}", measure.label(), span_words(days)),
         spans: SPANS.map(|span| DaysTab {
             days: span,
+            label: span_words(span),
             chosen: span == days,
         }),
         reminders: rows(&latest.reminders, now),
@@ -116,15 +145,15 @@ struct AttentionRow<'a> {
 impl<'a> AttentionRow<'a> {
     fn new(item: &'a Attention) -> Self {
         let (href, to) = match item.about {
-            AttentionTopic::Channels => (Some("/channels".to_owned()), "View sender"),
-            AttentionTopic::Scans => (Some("/channels#scans".to_owned()), "View connection"),
+            AttentionTopic::Channels => (Some("/connections".to_owned()), "View sender"),
+            AttentionTopic::Scans => (Some("/connections#scans".to_owned()), "View connection"),
             AttentionTopic::Pauses => (Some("#notices".to_owned()), "View what is paused"),
             AttentionTopic::Rules => (Some("/rules".to_owned()), "Go to rules"),
             AttentionTopic::Live => (Some("/live".to_owned()), "Go live"),
             // It is ended by a command of whoever runs the service.
             AttentionTopic::Hold => (None, ""),
             AttentionTopic::Reminders(state) => (
-                Some(format!("/reminders?state={state}")),
+                ReminderState::parse(state).map(list_of),
                 "View these reminders",
             ),
         };
@@ -156,52 +185,124 @@ async fn dismiss(
         .await
 }
 
-/// A number, and where it leads.
+fn span_words(days: u8) -> String {
+    match days {
+        1 => "24 hours".to_owned(),
+        days => format!("{days} days"),
+    }
+}
+
+/// A number, how it has changed, and where it leads.
 #[derive(Serialize)]
 struct Tile {
     label: &'static str,
     value: i64,
+    change: Option<Change>,
     more: Option<String>,
-    href: &'static str,
+    href: String,
+    spark: Option<Spark>,
+    current: bool,
 }
 
-/// Today's numbers, and how many there are of what changes from moment to moment.
-fn tiles(overview: &Overview) -> [Tile; 6] {
-    let today = &overview.today;
-    let share = (today.back_24h * 100)
-        .checked_div(today.sent)
-        .map(|share| format!("{share}% of those sent"));
-    let tile = |label, value, more: &str, href| Tile {
+/// Against the period before.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Change {
+    arrow: &'static str,
+    said: String,
+    /// With the number of then.
+    long: String,
+}
+
+impl Change {
+    fn new(was: i64, is: i64, days: u8) -> Option<Self> {
+        if was == 0 && is == 0 {
+            return None;
+        }
+        let span = span_words(days);
+        let long = format!("{was} in the {span} before");
+        let change = |arrow, said: String| Some(Self { arrow, said, long });
+        if was == 0 {
+            return change("↑", "from none".to_owned());
+        }
+        match (is - was) * 100 / was {
+            0 => change("→", "as before".to_owned()),
+            percent if percent > 0 => change("↑", format!("{percent}%")),
+            percent => change("↓", format!("{}%", -percent)),
+        }
+    }
+}
+
+/// The numbers of the period, and how many there are of what changes from moment to moment.
+fn tiles(
+    overview: &Overview,
+    past: &[SeriesPoint],
+    before: &[SeriesPoint],
+    days: u8,
+    shown: Measure,
+) -> Vec<Tile> {
+    let sum = |pieces: &[SeriesPoint], measure: Measure| -> i64 {
+        pieces.iter().map(|piece| measure.in_piece(piece)).sum()
+    };
+    let sent = sum(past, Measure::Sent);
+    let of_period = Measure::ALL.map(|measure| {
+        let value = sum(past, measure);
+        Tile {
+            label: measure.label(),
+            value,
+            change: Change::new(sum(before, measure), value, days),
+            more: match measure {
+                Measure::Sent => None,
+                Measure::Back => (value * 100)
+                    .checked_div(sent)
+                    .map(|share| format!("{share}% of those sent")),
+                Measure::NotNeeded => Some("Read or answered in time".to_owned()),
+                Measure::NotDelivered => Some("Failed, expired or unknown".to_owned()),
+            },
+            href: format!("/?days={days}&graph={}#graph", measure.as_str()),
+            spark: Some(chart::spark(past, measure)),
+            current: measure == shown,
+        }
+    });
+    let now = |label, value, more: String| Tile {
         label,
         value,
-        more: (!more.is_empty()).then(|| more.to_owned()),
-        href,
+        change: None,
+        more: Some(more),
+        href: "/reminders".to_owned(),
+        spark: None,
+        current: false,
     };
-    let sent = tile("Reminders sent", today.sent, "", "/reminders?state=sent");
-    let back = Tile {
-        more: share,
-        ..tile("Came back", today.back_24h, "", "/effect")
-    };
-    let read = tile(
-        "Not needed",
-        today.cancelled_because_read,
-        "Read or answered in time",
-        "/reminders?state=cancelled",
-    );
-    let lost = tile(
-        "Not delivered",
-        today.failed + today.unknown + today.expired,
-        "Failed, expired or unknown",
-        "/reminders?state=failed",
-    );
-    let waiting = tile(
-        "Scheduled now",
-        overview.waiting,
-        "Reminders still to be sent",
-        "/reminders?state=scheduled",
-    );
     let open_now = overview.open_now.unsigned_abs();
     let open = format!("Of {}", labels::counted(open_now, "open conversation"));
-    let unread = tile("Unread now", overview.unread_now, &open, "/forecast");
-    [sent, back, read, lost, waiting, unread]
+    let waiting = now(
+        "Scheduled now",
+        overview.waiting,
+        "Reminders still to be sent".to_owned(),
+    );
+    let unread = now("Unread now", overview.unread_now, open);
+    of_period.into_iter().chain([waiting, unread]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_is_told_against_the_period_before() {
+        for (was, is, told) in [
+            (0, 0, None),
+            (0, 3, Some(("↑", "from none"))),
+            (10, 10, Some(("→", "as before"))),
+            (1000, 1001, Some(("→", "as before"))),
+            (10, 15, Some(("↑", "50%"))),
+            (10, 0, Some(("↓", "100%"))),
+            (4, 3, Some(("↓", "25%"))),
+        ] {
+            let change = Change::new(was, is, 7);
+            let found = change.as_ref().map(|change| (change.arrow, &*change.said));
+            assert_eq!(found, told, "{was} → {is}");
+        }
+        let change = Change::new(4, 3, 1).unwrap();
+        assert_eq!(change.long, "4 in the 24 hours before");
+    }
 }

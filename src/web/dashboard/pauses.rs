@@ -88,6 +88,19 @@ pub fn may_resume_all(page: &PageFrame) -> bool {
     notices.any(|notice| notice.is_of_everything && notice.resume.is_some())
 }
 
+/// What a scope is called in a sentence: `all sending`, `E-mail for The Example Shop`. A rule is called by its own page.
+pub fn place(state: &AppState, scope: &Scope) -> String {
+    match scope {
+        Scope::Everything => "all sending".to_owned(),
+        Scope::Account(account) => format!("all sending for {}", state.brand_of(account)),
+        Scope::Channel(account, channel) => {
+            let channel = labels::channel(*channel);
+            format!("{channel} for {}", state.brand_of(account))
+        }
+        Scope::Rule(key) => format!("the rule {key}"),
+    }
+}
+
 fn what(state: &AppState, pause: &PauseView) -> String {
     let brand = |account: &AccountId| state.brand_of(account);
     let channel = |channel: &Channel| labels::channel(*channel);

@@ -3,7 +3,7 @@
 //! The page is asked for by a form that posts, so that no address stands in the browser's history or in a log.
 
 use axum::Form;
-use axum::extract::State as Shared;
+use axum::extract::{Path, State as Shared};
 use axum::response::Response;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -25,11 +25,16 @@ use crate::web::access::RouteTable;
 use crate::web::page_error::sentence;
 
 pub fn add(table: &mut RouteTable) {
-    table.page(Permission::View, "/people", ask);
-    table.form(Permission::View, "/people", look_up);
-    table.form(Permission::Operate, "/people/opt-out", opt_out);
-    table.form(Permission::Operate, "/people/allow", allow);
-    table.form(Permission::Administer, "/people/erase", erase);
+    table.page(Permission::View, "/customers", ask);
+    table.page(
+        Permission::View,
+        "/customers/{account}/{conversation}",
+        of_conversation,
+    );
+    table.form(Permission::View, "/customers", look_up);
+    table.form(Permission::Operate, "/customers/opt-out", opt_out);
+    table.form(Permission::Operate, "/customers/allow", allow);
+    table.form(Permission::Administer, "/customers/erase", erase);
 }
 
 #[derive(Deserialize)]
@@ -96,6 +101,63 @@ async fn look_up(
     let (account, who) = named.read(&state, &page.accounts).await?;
     let who = known(&state, &account, who).await?;
     show(&page, &state, (&account, &who), &named.who, None).await
+}
+
+/// The customer of a conversation. Its id is LivePerson's and names nobody, so that it may stand in an address.
+async fn of_conversation(
+    page: PageFrame,
+    Shared(state): Shared<AppState>,
+    Path((account, conversation)): Path<(String, String)>,
+) -> Result<Response, PageError> {
+    let account = page.accounts.named(&account)?;
+    let who = ConsumerSelector::Conversation(conversation.clone());
+    show(&page, &state, (&account, &who), &conversation, None).await
+}
+
+/// Where the customer of a conversation is shown, in whichever account it is; `None`: in none.
+pub async fn path_of(
+    page: &PageFrame,
+    state: &AppState,
+    conversation: &str,
+) -> Result<Option<String>, ControlError> {
+    let who = ConsumerSelector::Conversation(conversation.to_owned());
+    for account in page.accounts.each() {
+        let person = control::consumers::look_up(&state.context, &account, &who).await?;
+        if !person.is_unknown() {
+            return Ok(Some(format!("/customers/{}/{conversation}", *account)));
+        }
+    }
+    Ok(None)
+}
+
+/// Whoever `asked` means, in whichever account they are known; in the first, if in none.
+pub async fn found(page: &PageFrame, state: &AppState, asked: &str) -> Result<Response, PageError> {
+    let mut first = None;
+    for account in page.accounts.each() {
+        let named = ConsumerForm {
+            account: account.to_string(),
+            who: asked.to_owned(),
+        };
+        let (account, who) = named.read(state, &page.accounts).await?;
+        let who = known(state, &account, who).await?;
+        let person = control::consumers::look_up(&state.context, &account, &who).await?;
+        if !person.is_unknown() {
+            return show(page, state, (&account, &who), asked, None).await;
+        }
+        first.get_or_insert((account, who));
+    }
+    let Some((account, who)) = first else {
+        return Err(ControlError::NotFound("account".to_owned()).into());
+    };
+    show(page, state, (&account, &who), asked, None).await
+}
+
+/// Whether an address is looked for: it takes the right to see addresses.
+pub fn may_not_ask(page: &PageFrame, state: &AppState, asked: &str) -> bool {
+    let regions = page.accounts.ids().iter().map(|id| state.region_of(id));
+    let mut regions = regions.chain([None]);
+    !page.caller.may(Permission::Operate)
+        && regions.any(|region| reads_as_address(asked, region.as_deref()))
 }
 
 /// What was just done to somebody, or why not.

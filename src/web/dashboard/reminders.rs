@@ -1,67 +1,155 @@
-//! Reminders: a list to search, and one reminder's story with what can be done about it.
+//! Reminders: those to come, those that were sent and those that were not, and the decisions about them, each a list of its own.
 
-use axum::extract::{Path, Query, State as Shared};
-use axum::http::StatusCode;
-use axum::response::Response;
-use chrono::{DateTime, Utc};
+mod coming;
+mod decisions;
+mod row;
+mod story;
+
+use axum::extract::{Query, State as Shared};
+use axum::response::{IntoResponse as _, Redirect, Response};
+use chrono::DateTime;
 use serde::{Deserialize, Serialize};
 
-use super::labels::{self, Moment};
-use super::{PageError, PageFrame};
+use super::{PageError, PageFrame, labels};
 use crate::control;
 use crate::control::ControlError;
-use crate::control::labels::{because, why};
-use crate::control::reminders::{AddressOrigin, ReminderView};
-use crate::control::rules::Governing;
-use crate::control::story::{StoryEntry, state_words, will_not_be_sent};
-use crate::db::reminders::{ReminderCursor, ReminderFilter, ReminderOwner};
+use crate::control::accounts::Accounts;
+use crate::control::reminders::StateCounts;
+use crate::db::reminders::{ReminderCursor, ReminderFilter};
 use crate::domain::access::Permission;
-use crate::domain::decide::{Cause, Reason};
-use crate::domain::ids::{AccountId, ReminderId};
+use crate::domain::ids::Channel;
 use crate::domain::reminder::ReminderState;
 use crate::web::AppState;
 use crate::web::access::RouteTable;
-use crate::web::page_error::sentence;
+
+pub use self::row::{ReminderRow, RuleLink, governing, rows};
 
 /// Reminders on a page.
 const SHOWN: i64 = 50;
 
 pub fn add(table: &mut RouteTable) {
-    table.page(Permission::View, "/reminders", list);
-    table.page(Permission::View, "/reminders/{id}", one);
-    table.form(Permission::Operate, "/reminders/{id}/cancel", cancel);
-    table.form(
-        Permission::Operate,
-        "/reminders/{id}/send-again",
-        send_again,
+    table.page(Permission::View, ReminderTab::Coming.path(), coming::show);
+    table.page(Permission::View, ReminderTab::Sent.path(), sent);
+    table.page(Permission::View, ReminderTab::NotSent.path(), not_sent);
+    table.page(
+        Permission::View,
+        ReminderTab::Decisions.path(),
+        decisions::show,
     );
-    table.form(Permission::Operate, "/reminders/{id}/opt-out", opt_out);
-    table.form(Permission::Operate, "/reminders/{id}/reveal", reveal);
+    story::add(table);
+}
+
+/// The lists beside each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ReminderTab {
+    Coming,
+    Sent,
+    NotSent,
+    Decisions,
+}
+
+impl ReminderTab {
+    const ALL: [Self; 4] = [Self::Coming, Self::Sent, Self::NotSent, Self::Decisions];
+
+    const fn path(self) -> &'static str {
+        match self {
+            Self::Coming => "/reminders",
+            Self::Sent => "/reminders/sent",
+            Self::NotSent => "/reminders/not-sent",
+            Self::Decisions => "/reminders/decisions",
+        }
+    }
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Coming => "Coming",
+            Self::Sent => "Sent",
+            Self::NotSent => "Not sent",
+            Self::Decisions => "Decisions",
+        }
+    }
+
+    /// The states of its reminders.
+    fn states(self) -> &'static [ReminderState] {
+        match self {
+            Self::Coming => &[ReminderState::Scheduled, ReminderState::Sending],
+            Self::Sent => &[ReminderState::Sent, ReminderState::Delivered],
+            Self::NotSent => &[
+                ReminderState::Cancelled,
+                ReminderState::Expired,
+                ReminderState::Failed,
+                ReminderState::Undelivered,
+                ReminderState::Unknown,
+            ],
+            Self::Decisions => &[],
+        }
+    }
+
+    fn of(state: ReminderState) -> Self {
+        let tabs = Self::ALL.into_iter();
+        let mut with_it = tabs.filter(|tab| tab.states().contains(&state));
+        with_it.next().unwrap_or(Self::Coming)
+    }
+}
+
+/// Where the reminders of a state are listed.
+pub fn list_of(state: ReminderState) -> String {
+    let tab = ReminderTab::of(state);
+    match tab {
+        ReminderTab::Coming => tab.path().to_owned(),
+        _ => format!("{}?state={state}", tab.path()),
+    }
+}
+
+/// A tab, with how many there are in it.
+#[derive(Serialize)]
+struct TabLink {
+    href: &'static str,
+    label: &'static str,
+    count: Option<String>,
+    current: bool,
+}
+
+fn tabs(counts: &StateCounts, current: ReminderTab) -> [TabLink; 4] {
+    ReminderTab::ALL.map(|tab| TabLink {
+        href: tab.path(),
+        label: tab.label(),
+        count: (tab != ReminderTab::Decisions).then(|| counts.of(tab.states()).to_string()),
+        current: tab == current,
+    })
+}
+
+async fn counts(
+    state: &AppState,
+    accounts: &Accounts,
+    channel: Option<Channel>,
+) -> Result<StateCounts, ControlError> {
+    let since = state.reminders_since();
+    control::reminders::counts(&state.pool, accounts, channel, since).await
 }
 
 #[derive(Deserialize)]
-struct RemindersPageQuery {
+struct ListQuery {
     #[serde(default)]
     state: String,
     #[serde(default)]
     channel: String,
-    #[serde(default)]
-    conversation: String,
     /// Milliseconds and number of the last reminder of the page before.
     before: Option<i64>,
     id: Option<i64>,
 }
 
-impl RemindersPageQuery {
+impl ListQuery {
     fn filter(&self) -> ReminderFilter {
-        let conversation = self.conversation.trim();
         ReminderFilter {
             channel: self.channel.parse().ok(),
-            state: ReminderState::parse(&self.state),
-            whose: (!conversation.is_empty())
-                .then(|| ReminderOwner::Conversation(conversation.to_owned())),
             ..ReminderFilter::default()
         }
+    }
+
+    fn state(&self, tab: ReminderTab) -> Option<ReminderState> {
+        let state = ReminderState::parse(&self.state);
+        state.filter(|state| tab.states().contains(state))
     }
 
     fn after(&self) -> Option<ReminderCursor> {
@@ -71,324 +159,164 @@ impl RemindersPageQuery {
         })
     }
 
-    fn older(&self, next: ReminderCursor) -> String {
-        let query = url::form_urlencoded::Serializer::new(String::new())
-            .append_pair("state", &self.state)
-            .append_pair("channel", &self.channel)
-            .append_pair("conversation", self.conversation.trim())
-            .append_pair("before", &next.created_at.timestamp_micros().to_string())
-            .append_pair("id", &next.id.to_string())
-            .finish();
-        format!("/reminders?{query}")
+    /// The same list with another state, or further back.
+    fn link(&self, tab: ReminderTab, state: &str, next: Option<ReminderCursor>) -> String {
+        let mut query = url::form_urlencoded::Serializer::new(String::new());
+        let own = [("state", state), ("channel", &self.channel)];
+        query.extend_pairs(own.iter().filter(|(_, value)| !value.is_empty()));
+        if let Some(next) = next {
+            query.append_pair("before", &next.created_at.timestamp_micros().to_string());
+            query.append_pair("id", &next.id.to_string());
+        }
+        match query.finish() {
+            query if query.is_empty() => tab.path().to_owned(),
+            query => format!("{}?{query}", tab.path()),
+        }
     }
 }
 
 #[derive(Serialize)]
 struct ListPage<'a> {
-    states: [StateChoice; ReminderState::ALL.len()],
+    tabs: [TabLink; 4],
+    path: &'static str,
+    heading: &'static str,
+    states: Vec<StateLink>,
+    state: &'a str,
     channels: labels::ChannelChoices,
-    conversation: &'a str,
     filtered: bool,
     reminders: Vec<ReminderRow<'a>>,
     older: Option<String>,
 }
 
+/// A state to narrow a list to, or all of them.
 #[derive(Serialize)]
-struct StateChoice {
-    word: ReminderState,
+struct StateLink {
+    href: String,
     label: &'static str,
-    chosen: bool,
+    count: i64,
+    current: bool,
+}
+
+async fn sent(
+    page: PageFrame,
+    state: Shared<AppState>,
+    wanted: Query<ListQuery>,
+) -> Result<Response, PageError> {
+    list(page, state, wanted, ReminderTab::Sent).await
+}
+
+async fn not_sent(
+    page: PageFrame,
+    state: Shared<AppState>,
+    wanted: Query<ListQuery>,
+) -> Result<Response, PageError> {
+    list(page, state, wanted, ReminderTab::NotSent).await
 }
 
 async fn list(
     page: PageFrame,
     Shared(state): Shared<AppState>,
-    Query(wanted): Query<RemindersPageQuery>,
+    Query(wanted): Query<ListQuery>,
+    tab: ReminderTab,
 ) -> Result<Response, PageError> {
     let filter = wanted.filter();
     let (pool, after) = (&state.pool, wanted.after());
-    let found =
-        control::reminders::search(pool, &page.accounts, filter.clone(), after, SHOWN).await?;
-    let filtered = filter.state.is_some() || filter.channel.is_some() || filter.whose.is_some();
+    let counts = counts(&state, &page.accounts, filter.channel).await?;
+    let chosen = wanted.state(tab);
+    let states_shown = chosen.map_or_else(|| tab.states().to_vec(), |state| vec![state]);
+    let found = control::reminders::search_states(
+        pool,
+        &page.accounts,
+        filter.clone(),
+        &states_shown,
+        after,
+        SHOWN,
+    )
+    .await?;
+    let filtered = chosen.is_some() || filter.channel.is_some();
     let values = ListPage {
-        states: ReminderState::ALL.map(|word| StateChoice {
-            word,
-            label: state_words(word, None),
-            chosen: filter.state == Some(word),
-        }),
+        tabs: tabs(&counts, tab),
+        path: tab.path(),
+        heading: tab.label(),
+        states: states(&wanted, tab, &counts),
+        state: chosen.map_or("", ReminderState::as_str),
         channels: labels::channels(filter.channel),
-        conversation: wanted.conversation.trim(),
         filtered: filtered || wanted.before.is_some(),
         reminders: rows(&found.reminders, state.clock.now()),
-        older: found.next.map(|next| wanted.older(next)),
+        older: found
+            .next
+            .map(|next| wanted.link(tab, &wanted.state, Some(next))),
     };
     Ok(page.render("reminders.hbs", "Reminders", values))
 }
 
-/// A reminder as every list shows it.
-#[derive(Serialize)]
-pub struct ReminderRow<'a> {
-    #[serde(flatten)]
-    reminder: &'a ReminderView,
-    when: Moment,
-    channel_name: &'static str,
-    skill_label: String,
-    words: &'static str,
-    why: Option<String>,
-}
-
-pub fn rows(reminders: &[ReminderView], now: DateTime<Utc>) -> Vec<ReminderRow<'_>> {
-    reminders.iter().map(|r| ReminderRow::new(r, now)).collect()
-}
-
-impl<'a> ReminderRow<'a> {
-    fn new(r: &'a ReminderView, now: DateTime<Utc>) -> Self {
-        let when = r.sent_at.or(r.ended_at).or(r.next_at).unwrap_or(r.due_at);
-        let forbidden = r.suppressed_as.map(will_not_be_sent);
-        Self {
-            when: labels::time(when, now),
-            channel_name: labels::channel(r.channel),
-            skill_label: labels::skill(r.skill_name.as_deref(), r.skill),
-            words: forbidden.unwrap_or_else(|| state_words(r.state, r.reason.as_ref())),
-            why: why_so(r),
-            reminder: r,
-        }
-    }
-}
-
-/// Why it is as it is, if there is more to say than its state.
-fn why_so(r: &ReminderView) -> Option<String> {
-    let settled = matches!(
-        r.state,
-        ReminderState::Sent | ReminderState::Delivered | ReminderState::Sending
-    );
-    if let Some(forbidden) = r.suppressed_as {
-        return Some(because(forbidden.into()).to_owned());
-    }
-    let reason = r.reason.as_ref();
-    let reason = reason.filter(|r| !settled && **r != Cause::Ours(Reason::Scheduled))?;
-    Some(match (r.state, &r.waits_until) {
-        (_, Some(until)) => format!("It waits until {until}."),
-        (ReminderState::Failed | ReminderState::Undelivered | ReminderState::Unknown, _) => {
-            control::labels::explain_code(r.channel, reason.as_str())
-        }
-        _ => why(reason),
-    })
-}
-
-async fn one(
-    page: PageFrame,
-    Shared(state): Shared<AppState>,
-    Path(id): Path<i64>,
-) -> Result<Response, PageError> {
-    render_one(&page, &state, ReminderId(id), StatusCode::OK, None).await
-}
-
-#[derive(Serialize)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a question of its own"
-)]
-struct OnePage<'a> {
-    reminder: ReminderRow<'a>,
-    erased: bool,
-    is_over: bool,
-    rule: Option<RuleLink>,
-    brand: String,
-    due: Moment,
-    deadline: Moment,
-    told: Option<AddressShown>,
-    revealable: bool,
-    may_reveal: bool,
-    story: Vec<StoryLine<'a>>,
-    others: Vec<ReminderRow<'a>>,
-    may_cancel: bool,
-    may_send_again: bool,
-    may_opt_out: bool,
-    may_something: bool,
-}
-
-/// A reminder's address, or why there is none to tell.
-#[derive(Serialize)]
-struct AddressShown {
-    address: Option<String>,
-    from: Option<&'static str>,
-    why_not: Option<String>,
-}
-
-/// One reminder's page. What is told of its address is part of this answer only.
-async fn render_one(
-    page: &PageFrame,
-    state: &AppState,
-    id: ReminderId,
-    status: StatusCode,
-    told: Option<AddressShown>,
-) -> Result<Response, PageError> {
-    let now = state.clock.now();
-    let detail = control::reminders::detail(&state.pool, &page.accounts, id, now).await?;
-    let reminder = &detail.reminder;
-    let operates = page.caller.may(Permission::Operate);
-    let may = |possible: bool| operates && possible;
-    let values = OnePage {
-        reminder: ReminderRow::new(reminder, now),
-        erased: control::reminders::is_erased(&reminder.conversation),
-        is_over: reminder.ended_at.is_some() || reminder.sent_at.is_some(),
-        rule: detail
-            .rule
-            .as_ref()
-            .map(|rule| governing(rule, &reminder.account)),
-        brand: state.brand_of(&reminder.account),
-        due: labels::time(reminder.due_at, now),
-        deadline: labels::time(reminder.deadline, now),
-        told,
-        revealable: detail.may_reveal,
-        may_reveal: may(detail.may_reveal),
-        story: detail
-            .lines
-            .iter()
-            .map(|line| StoryLine::new(line, now))
-            .collect(),
-        others: rows(&detail.others, now),
-        may_cancel: may(detail.may_cancel),
-        may_send_again: may(detail.may_send_again),
-        may_opt_out: may(detail.may_opt_out),
-        may_something: may(detail.may_cancel || detail.may_send_again || detail.may_opt_out),
+fn states(wanted: &ListQuery, tab: ReminderTab, counts: &StateCounts) -> Vec<StateLink> {
+    let chosen = wanted.state(tab);
+    let all = StateLink {
+        href: wanted.link(tab, "", None),
+        label: "All",
+        count: counts.of(tab.states()),
+        current: chosen.is_none(),
     };
-    Ok(page.render_as(status, "reminder.hbs", "Reminder", values))
+    let each = tab.states().iter().map(|state| StateLink {
+        href: wanted.link(tab, state.as_str(), None),
+        label: label(*state),
+        count: counts.of(&[*state]),
+        current: chosen == Some(*state),
+    });
+    [all].into_iter().chain(each).collect()
 }
 
-/// A rule as pages link to it.
-#[derive(Serialize)]
-pub struct RuleLink {
-    path: String,
-    version: i32,
-}
-
-pub fn governing(rule: &Governing, account: &AccountId) -> RuleLink {
-    RuleLink {
-        path: format!("/rules/{}", rule.path(account)),
-        version: rule.version,
+/// What the reminders of a state have in common, in a word or two.
+fn label(state: ReminderState) -> &'static str {
+    match state {
+        ReminderState::Sent => "Sent, no delivery report",
+        ReminderState::Cancelled => "Not needed",
+        other => control::story::state_words(other, None),
     }
 }
 
-#[derive(Serialize)]
-struct StoryLine<'a> {
-    #[serde(flatten)]
-    line: &'a StoryEntry,
-    when: Moment,
-    again: Option<Moment>,
+/// The list that a link of earlier means: it named a state of all reminders.
+fn moved(state: &str, wanted: &str) -> Option<Response> {
+    let state = ReminderState::parse(state)?;
+    let tab = ReminderTab::of(state);
+    (tab != ReminderTab::Coming)
+        .then(|| Redirect::to(&format!("{}?{wanted}", tab.path())).into_response())
 }
 
-impl<'a> StoryLine<'a> {
-    fn new(line: &'a StoryEntry, now: DateTime<Utc>) -> Self {
-        Self {
-            line,
-            when: labels::time(line.at, now),
-            again: line.until.map(|at| labels::time(at, now)),
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_state_is_in_one_list() {
+        for state in ReminderState::ALL {
+            let tabs = ReminderTab::ALL.into_iter();
+            let with_it = tabs.filter(|tab| tab.states().contains(&state));
+            assert_eq!(with_it.count(), 1, "{state}");
         }
     }
-}
 
-/// The page with the address on it: told to this person, once, and on record.
-async fn reveal(
-    page: PageFrame,
-    Shared(state): Shared<AppState>,
-    Path(id): Path<i64>,
-) -> Result<Response, PageError> {
-    let (accounts, id) = (&page.accounts, ReminderId(id));
-    let by = page.caller.by();
-    let (status, told) = match control::reminders::reveal(&state.context, by, accounts, id).await {
-        Ok(revealed) => {
-            let from = match revealed.from {
-                AddressOrigin::Attempt => "stored until we know whether the message arrived",
-                AddressOrigin::LivePerson => "from LivePerson just now",
-            };
-            let told = AddressShown {
-                address: Some(revealed.address.expose().to_owned()),
-                from: Some(from),
-                why_not: None,
-            };
-            (StatusCode::OK, told)
-        }
-        Err(ControlError::Conflict(why)) => (StatusCode::CONFLICT, not_told(&why)),
-        Err(ControlError::Unavailable(why)) => (StatusCode::SERVICE_UNAVAILABLE, not_told(&why)),
-        Err(ControlError::Busy(why, _)) => (StatusCode::TOO_MANY_REQUESTS, not_told(&why)),
-        Err(other) => return Err(other.into()),
-    };
-    render_one(&page, &state, id, status, Some(told)).await
-}
-
-fn not_told(why: &str) -> AddressShown {
-    let mut why = why.to_owned();
-    if let Some(first) = why.get_mut(..1) {
-        first.make_ascii_uppercase();
-    }
-    AddressShown {
-        address: None,
-        from: None,
-        why_not: Some(sentence(&why)),
-    }
-}
-
-async fn cancel(
-    page: PageFrame,
-    Shared(state): Shared<AppState>,
-    Path(id): Path<i64>,
-) -> Result<Response, PageError> {
-    let (accounts, by) = (&page.accounts, page.caller.by());
-    let id = ReminderId(id);
-    let done = control::reminders::cancel(&state.pool, &state.clock, by, accounts, id).await;
-    address_shown(&page, id, done, "Reminder cancelled.").await
-}
-
-async fn send_again(
-    page: PageFrame,
-    Shared(state): Shared<AppState>,
-    Path(id): Path<i64>,
-) -> Result<Response, PageError> {
-    let (accounts, by) = (&page.accounts, page.caller.by());
-    let id = ReminderId(id);
-    let done = control::reminders::send_again(&state.pool, &state.clock, by, accounts, id).await;
-    address_shown(
-        &page,
-        id,
-        done,
-        "It will be sent again if the message is still unread.",
-    )
-    .await
-}
-
-async fn opt_out(
-    page: PageFrame,
-    Shared(state): Shared<AppState>,
-    Path(id): Path<i64>,
-) -> Result<Response, PageError> {
-    let (accounts, by) = (&page.accounts, page.caller.by());
-    let (pool, clock, id) = (&state.pool, &state.clock, ReminderId(id));
-    let done = control::consumers::opt_out_recipient_of(pool, clock, by, accounts, id).await;
-    address_shown(
-        &page,
-        id,
-        done,
-        "Opted out. This customer gets no more reminders at this address.",
-    )
-    .await
-}
-
-/// Back to the reminder, with what was done or why not.
-async fn address_shown(
-    page: &PageFrame,
-    id: ReminderId,
-    done: Result<(), ControlError>,
-    said: &str,
-) -> Result<Response, PageError> {
-    let to = format!("/reminders/{id}");
-    match done {
-        Ok(()) => page.done(&to, said).await,
-        Err(ControlError::Conflict(why)) => {
-            page.not_done(&to, &sentence(&format!("Nothing was changed: {why}")))
-                .await
-        }
-        Err(error) => Err(error.into()),
+    #[test]
+    fn a_list_keeps_its_filter_from_page_to_page() {
+        let wanted = ListQuery {
+            state: "failed".to_owned(),
+            channel: "sms".to_owned(),
+            before: None,
+            id: None,
+        };
+        let tab = ReminderTab::NotSent;
+        assert_eq!(
+            wanted.link(tab, "failed", None),
+            "/reminders/not-sent?state=failed&channel=sms"
+        );
+        let place = ReminderCursor {
+            created_at: DateTime::UNIX_EPOCH,
+            id: 7,
+        };
+        assert_eq!(
+            wanted.link(tab, "", Some(place)),
+            "/reminders/not-sent?channel=sms&before=0&id=7"
+        );
     }
 }

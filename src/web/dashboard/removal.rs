@@ -16,8 +16,8 @@ use crate::web::access::RouteTable;
 use crate::web::page_error::sentence;
 
 pub fn add(table: &mut RouteTable) {
-    table.page(Permission::Administer, "/users/{id}/remove", ask);
-    table.form(Permission::Administer, "/users/{id}/remove", remove);
+    table.page(Permission::Administer, "/team/{id}/remove", ask);
+    table.form(Permission::Administer, "/team/{id}/remove", remove);
 }
 
 #[derive(Serialize)]
@@ -87,8 +87,8 @@ async fn remove(
     let (names, now) = (kept(&body), state.clock.now());
     let heir = Some((&maker, names.as_slice()));
     match users::remove(&state.pool, id, heir, &maker.name, now).await {
-        Ok(estate) => page.done("/users", &removal_message(&estate)).await,
-        Err(ControlError::Conflict(why)) => page.not_done("/users", &sentence(&why)).await,
+        Ok(estate) => page.done("/team", &removal_message(&estate)).await,
+        Err(ControlError::Conflict(why)) => page.not_done("/team", &sentence(&why)).await,
         Err(ControlError::Invalid(faults)) => {
             let why: Vec<String> = faults.into_iter().map(|fault| fault.detail).collect();
             let status = StatusCode::UNPROCESSABLE_ENTITY;

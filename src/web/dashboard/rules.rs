@@ -8,28 +8,25 @@ mod preview;
 mod tries;
 mod writing;
 
-use std::collections::HashMap;
-
 use axum::extract::{Path, State as Shared};
-use axum::response::{IntoResponse as _, Redirect, Response};
+use axum::response::Response;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{PageError, PageFrame, labels};
 use crate::control::ControlError;
 use crate::control::accounts::{Accounts, Allowed};
-use crate::control::rules::{self, ChangeAuthor, ListView, RuleStamp};
-use crate::db;
+use crate::control::rules::{self, ChangeAuthor, CoveredBy, RuleStamp, SkillCoverage};
 use crate::domain::access::Permission;
-use crate::domain::ids::{Channel, SkillId};
+use crate::domain::ids::{AccountId, Channel, SkillId};
 use crate::domain::rule::{RuleKey, Step};
 use crate::web::AppState;
 use crate::web::access::RouteTable;
 
-pub use self::form::{FormFields, label};
+pub use self::form::{FormFields, differences, label};
 
 pub fn add(table: &mut RouteTable) {
     table.page(Permission::View, "/rules", list);
-    table.form(Permission::Edit, "/rules", choose);
     table.form(Permission::Edit, &format!("{EDITOR}/drop"), drop_it);
     table.page(Permission::View, &format!("{EDITOR}/history"), history);
     editor::add(table);
@@ -57,7 +54,7 @@ fn parsed((account, skill): (String, String)) -> Result<RuleKey, PageError> {
 }
 
 /// What a rule is called: by the skill that it is for.
-fn name(skill: Option<SkillId>, skill_name: Option<&str>) -> String {
+pub fn name(skill: Option<SkillId>, skill_name: Option<&str>) -> String {
     match skill {
         None => "All other skills".to_owned(),
         Some(skill) => labels::skill(skill_name, skill),
@@ -71,69 +68,111 @@ fn by<'a>(page: &'a PageFrame, state: &AppState) -> ChangeAuthor<'a> {
     }
 }
 
-async fn list(page: PageFrame, Shared(state): Shared<AppState>) -> Result<Response, PageError> {
-    let now = state.clock.now();
-    let rows = rules::list(&state.pool, &page.accounts, None, rules::MOST).await?;
-    let in_force = db::rules::of_accounts(&state.pool, page.accounts.ids()).await?;
-    let steps: HashMap<RuleKey, Vec<Step>> = in_force
-        .into_iter()
-        .map(|rule| (rule.key(), rule.settings.steps))
-        .collect();
-    let mut accounts = Vec::new();
-    for id in page.accounts.each() {
-        let own: Vec<Value> = rows
-            .iter()
-            .filter(|row| row.account == *id)
-            .map(|row| {
-                let key = RuleKey {
-                    account: row.account.clone(),
-                    skill: row.skill,
-                };
-                let steps = steps.get(&key).map_or(&[][..], Vec::as_slice);
-                json!({
-                    "href": format!("/rules/{key}"),
-                    "name": name(row.skill, row.skill_name.as_deref()),
-                    "state": state_of(row),
-                    "steps": sequence(steps),
-                    "published": row.version.is_some(),
-                    "draft_by": row.draft_by,
-                    "updated": row.updated_at.map(|at| labels::time(at, now)),
-                })
-            })
-            .collect();
-        let skills = crate::control::accounts::skills(&state.pool, &id).await?;
-        accounts.push(
-            json!({ "id": *id, "brand": state.brand_of(&id), "rules": own, "skills": skills }),
-        );
-    }
-    let values = json!({
-        "accounts": accounts,
-        "several": accounts.len() > 1,
-        "may_edit": page.caller.may(Permission::Edit),
-        "csrf": page.session().csrf,
-    });
-    Ok(page.render("rules.hbs", "Rules", values))
+/// An account's skills, each with what covers it.
+#[derive(Serialize)]
+struct RuleMap {
+    id: AccountId,
+    brand: String,
+    rules: Vec<MapRow>,
+    /// Skills that the default covers, where there are so many that they hide the others.
+    folded: Vec<MapRow>,
+    count: usize,
+}
+
+/// Skills covered by the default that are shown among the others.
+const MOST_BY_DEFAULT: usize = 12;
+
+#[derive(Serialize)]
+struct MapRow {
+    href: String,
+    name: String,
+    state: RuleState,
+    steps: Vec<Value>,
+    open: Option<String>,
+    draft_by: Option<String>,
 }
 
 /// How a rule stands: the words of its state, and its look.
-fn state_of(row: &ListView) -> Value {
-    let paused = row
-        .paused_channels
-        .iter()
-        .map(|channel| channel.names().label);
-    let (look, said) = if !row.enabled {
-        ("off", "Off".to_owned())
-    } else if row.paused {
-        ("paused", "Paused".to_owned())
-    } else if row.paused_channels.is_empty() {
-        ("on", "Active".to_owned())
-    } else {
-        (
-            "paused",
-            format!("{} paused", paused.collect::<Vec<_>>().join(" and ")),
-        )
-    };
-    json!({ "look": look, "said": said })
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct RuleState {
+    look: &'static str,
+    said: String,
+}
+
+async fn list(page: PageFrame, Shared(state): Shared<AppState>) -> Result<Response, PageError> {
+    let mut accounts = Vec::new();
+    for id in page.accounts.each() {
+        let map = rules::coverage(&state.pool, &id).await?;
+        let is_folded = |skill: &SkillCoverage| {
+            skill.skill.is_some()
+                && skill.covered_by == CoveredBy::Default
+                && skill.draft_by.is_none()
+        };
+        let many = map.iter().filter(|skill| is_folded(skill)).count() > MOST_BY_DEFAULT;
+        let (folded, shown): (Vec<SkillCoverage>, Vec<SkillCoverage>) =
+            map.into_iter().partition(|skill| many && is_folded(skill));
+        let rows = |skills: Vec<SkillCoverage>| -> Vec<MapRow> {
+            skills
+                .into_iter()
+                .map(|skill| MapRow::new(&id, skill))
+                .collect()
+        };
+        accounts.push(RuleMap {
+            brand: state.brand_of(&id),
+            count: folded.len(),
+            rules: rows(shown),
+            folded: rows(folded),
+            id: AccountId::clone(&id),
+        });
+    }
+    let several = accounts.len() > 1;
+    let values = json!({ "accounts": accounts, "several": several });
+    Ok(page.render("rules.hbs", "Rules", values))
+}
+
+impl MapRow {
+    fn new(account: &AccountId, skill: SkillCoverage) -> Self {
+        let key = RuleKey {
+            account: account.clone(),
+            skill: skill.skill,
+        };
+        let open = skill.open_conversations.map(i64::unsigned_abs);
+        Self {
+            href: format!("/rules/{key}"),
+            name: name(skill.skill, skill.skill_name.as_deref()),
+            state: RuleState::of(&skill),
+            steps: match skill.covered_by {
+                CoveredBy::Own | CoveredBy::Default => sequence(&skill.steps),
+                CoveredBy::Off | CoveredBy::DefaultOff | CoveredBy::NoRule => Vec::new(),
+            },
+            open: open.map(|open| format!("{open} open")),
+            draft_by: skill.draft_by,
+        }
+    }
+}
+
+impl RuleState {
+    fn of(skill: &SkillCoverage) -> Self {
+        let state = |look, said: &str| Self {
+            look,
+            said: said.to_owned(),
+        };
+        // The default's own row says what it is; those of skills say where their rule comes from.
+        let is_default = skill.skill.is_none();
+        match skill.covered_by {
+            CoveredBy::Off | CoveredBy::DefaultOff => state("off", "Off"),
+            CoveredBy::NoRule => state("off", "No rule"),
+            CoveredBy::Own | CoveredBy::Default if skill.paused => state("paused", "Paused"),
+            CoveredBy::Own | CoveredBy::Default if !skill.paused_channels.is_empty() => {
+                let paused = skill.paused_channels.iter();
+                let paused: Vec<&str> = paused.map(|channel| channel.names().label).collect();
+                state("paused", &format!("{} paused", paused.join(" and ")))
+            }
+            CoveredBy::Own if is_default => state("on", "Active"),
+            CoveredBy::Own => state("on", "Own rule"),
+            CoveredBy::Default => state("plain", "Default"),
+        }
+    }
 }
 
 /// Steps in a line, for `rule_sequence.hbs`.
@@ -141,14 +180,6 @@ fn sequence(steps: &[Step]) -> Vec<Value> {
     let parts = form::sequence_parts(steps).into_iter();
     let part = |(channel, when): (Channel, String)| json!({ "channel": channel, "label": labels::channel(channel), "when": when });
     parts.map(part).collect()
-}
-
-/// On to the editor of the rule that was chosen.
-async fn choose(page: PageFrame, fields: FormFields) -> Result<Response, PageError> {
-    let word = |name| fields.one(name).to_owned();
-    let of = (word("account"), word("skill"));
-    let key = key(&page.accounts, of)?;
-    Ok(Redirect::to(&format!("/rules/{key}")).into_response())
 }
 
 /// Discard the draft, delete the rule, make an old version the draft.

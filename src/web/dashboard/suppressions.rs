@@ -35,19 +35,14 @@ pub(super) use self::row::code;
 /// Entries on a page.
 const SHOWN: usize = 50;
 
-pub(super) const PATH: &str = "/suppressions";
+pub(super) const PATH: &str = "/opt-outs";
 
 pub fn add(table: &mut RouteTable) {
     table.page(Permission::View, PATH, list);
     table.form(Permission::Operate, PATH, look_up);
-    table.form(Permission::Operate, "/suppressions/add", block);
-    table.form(Permission::Operate, "/suppressions/remove", lift);
-    table.long_form(
-        Permission::Operate,
-        MAX_LIST,
-        "/suppressions/import",
-        import,
-    );
+    table.form(Permission::Operate, "/opt-outs/add", block);
+    table.form(Permission::Operate, "/opt-outs/remove", lift);
+    table.long_form(Permission::Operate, MAX_LIST, "/opt-outs/import", import);
 }
 
 /// What the list is narrowed to: the address of the page says it.

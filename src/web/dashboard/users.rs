@@ -19,19 +19,15 @@ use crate::web::access::RouteTable;
 use crate::web::page_error::sentence;
 
 pub fn add(table: &mut RouteTable) {
-    table.page(Permission::Administer, "/users", show);
-    table.form(Permission::Administer, "/users", add_user);
-    table.form(Permission::Administer, "/users/{id}/role", set_role);
+    table.page(Permission::Administer, "/team", show);
+    table.form(Permission::Administer, "/team", add_user);
+    table.form(Permission::Administer, "/team/{id}/role", set_role);
+    table.form(Permission::Administer, "/team/{id}/password-link", new_link);
+    table.form(Permission::Administer, "/team/{id}/log-out", log_out);
+    table.form(Permission::Administer, "/team/{id}/disconnect", disconnect);
     table.form(
         Permission::Administer,
-        "/users/{id}/password-link",
-        new_link,
-    );
-    table.form(Permission::Administer, "/users/{id}/log-out", log_out);
-    table.form(Permission::Administer, "/users/{id}/disconnect", disconnect);
-    table.form(
-        Permission::Administer,
-        "/users/{id}/second-factor/reset",
+        "/team/{id}/second-factor/reset",
         reset_second_factor,
     );
 }
@@ -241,7 +237,7 @@ async fn set_role(
 ) -> Result<Response, PageError> {
     let change = UserForm::read(&body);
     let Ok(role) = change.role.parse::<Role>() else {
-        return page.not_done("/users", "Choose a role.").await;
+        return page.not_done("/team", "Choose a role.").await;
     };
     let (by, now) = (page.caller.by(), state.clock.now());
     let done = match change.limit(&page) {
@@ -254,13 +250,13 @@ async fn set_role(
                 Some(_) => format!("{} is now {role} of some accounts.", user.name),
                 None => format!("{} is now {role}.", user.name),
             };
-            page.done("/users", &said).await
+            page.done("/team", &said).await
         }
-        Err(ControlError::Conflict(why)) => page.not_done("/users", &sentence(&why)).await,
+        Err(ControlError::Conflict(why)) => page.not_done("/team", &sentence(&why)).await,
         Err(ControlError::Invalid(faults)) => {
             let why: Vec<String> = faults.into_iter().map(|fault| fault.detail).collect();
             let why = format!("Nothing was changed: {}.", why.join("; "));
-            page.not_done("/users", &why).await
+            page.not_done("/team", &why).await
         }
         Err(error) => Err(error.into()),
     }
@@ -297,7 +293,7 @@ async fn log_out(
         1 => "1 login was ended.".to_owned(),
         many => format!("{many} logins were ended."),
     };
-    page.done("/users", &said).await
+    page.done("/team", &said).await
 }
 
 async fn disconnect(
@@ -312,9 +308,9 @@ async fn disconnect(
                 "{} is logged out and cannot use single sign-on until {0} is connected again.",
                 user.name
             );
-            page.done("/users", &said).await
+            page.done("/team", &said).await
         }
-        Err(ControlError::Conflict(why)) => page.not_done("/users", &sentence(&why)).await,
+        Err(ControlError::Conflict(why)) => page.not_done("/team", &sentence(&why)).await,
         Err(error) => Err(error.into()),
     }
 }
@@ -330,9 +326,9 @@ async fn reset_second_factor(
                 "{} is no longer asked for a code and can set up a second factor again.",
                 user.name
             );
-            page.done("/users", &said).await
+            page.done("/team", &said).await
         }
-        Err(ControlError::Conflict(why)) => page.not_done("/users", &sentence(&why)).await,
+        Err(ControlError::Conflict(why)) => page.not_done("/team", &sentence(&why)).await,
         Err(error) => Err(error.into()),
     }
 }

@@ -60,7 +60,7 @@ async fn show(
     Query(of): Query<WebsiteQuery>,
 ) -> Result<Response, PageError> {
     let Some(first) = page.accounts.ids().first() else {
-        return Ok(page.render("website.hbs", "Website badge", json!({ "badge": null })));
+        return Ok(page.render("website.hbs", "Website", json!({ "badge": null })));
     };
     let account = page.accounts.named(&of.account);
     let account = account.or_else(|_| page.accounts.named(first.as_str()))?;
@@ -101,7 +101,7 @@ fn render(
         "answered": all,
         "counted": counts.is_some(),
     });
-    Ok(page.render_as(shown.status, "website.hbs", "Website badge", values))
+    Ok(page.render_as(shown.status, "website.hbs", "Website", values))
 }
 
 fn has(setup: &BadgeSetup, name: &str) -> bool {

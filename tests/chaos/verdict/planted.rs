@@ -211,6 +211,7 @@ fn options() -> Options {
         zombies: 0,
         longest_trance: Duration::ZERO,
         fault_share: 0.0,
+        missed_updates: 0.0,
         wait_out_leases: false,
     }
 }

@@ -251,10 +251,10 @@ async fn the_last_administrator_can_neither_be_removed_nor_lose_the_role() {
             ann.api(Method::PATCH, &path, Some(&lesser)).await.status,
             409
         );
-        let page = ann.form(&format!("/users/{}/remove", ann.id), &[]).await;
-        assert_eq!(page.location(), "/users");
+        let page = ann.form(&format!("/team/{}/remove", ann.id), &[]).await;
+        assert_eq!(page.location(), "/team");
         assert!(
-            ann.get("/users")
+            ann.get("/team")
                 .await
                 .text
                 .contains("is the last administrator")
@@ -284,13 +284,13 @@ async fn a_role_that_was_taken_away_no_longer_holds_in_the_session_that_is_open(
     run_test(async |t| {
         let ann = t.person(Role::Administrator).await;
         let ben = t.person(Role::Editor).await;
-        assert_eq!(ben.get("/users").await.status, 403);
+        assert_eq!(ben.get("/team").await.status, 403);
         let path = format!("/users/{}", ben.id);
         let more = json!({ "role": "administrator" });
         assert_eq!(ann.api(Method::PATCH, &path, Some(&more)).await.status, 200);
-        assert_eq!(ben.get("/users").await.status, 200);
+        assert_eq!(ben.get("/team").await.status, 200);
         assert_eq!(ann.api(Method::DELETE, &path, None).await.status, 204);
-        assert_eq!(ben.get("/audit").await.status, 303);
+        assert_eq!(ben.get("/activity").await.status, 303);
         let entries = ann
             .api(Method::GET, "/audit?action=user", None)
             .await
@@ -311,7 +311,7 @@ async fn people_and_tokens_can_be_looked_after_on_their_pages() {
     run_test(async |t| {
         let ann = t.person(Role::Administrator).await;
         let added = ann
-            .form("/users", &[("name", "Ben@example.net"), ("role", "editor")])
+            .form("/team", &[("name", "Ben@example.net"), ("role", "editor")])
             .await;
         assert_eq!(added.status, 200);
         assert!(added.text.contains("/setup/"), "the link is shown");
@@ -329,7 +329,7 @@ async fn people_and_tokens_can_be_looked_after_on_their_pages() {
             .find(|word| word.contains("/setup/"));
         assert!(added.text.contains(link.unwrap()), "the same link");
         let refused = ann
-            .form("/users", &[("name", "ben@example.net"), ("role", "editor")])
+            .form("/team", &[("name", "ben@example.net"), ("role", "editor")])
             .await;
         assert_eq!(refused.status, 422);
         assert!(
@@ -346,7 +346,7 @@ async fn people_and_tokens_can_be_looked_after_on_their_pages() {
         assert!(made.text.contains("unread_"), "{}", made.text);
         let page = ann.get("/tokens").await.text;
         assert!(page.contains("export") && !page.contains("unread_"));
-        for path in ["/settings", "/api", "/audit?by=nobody"] {
+        for path in ["/settings", "/api", "/activity?by=nobody"] {
             assert_eq!(ann.get(path).await.status, 200, "{path}");
         }
         // A mail server that does not take it, and a name that is no address: the link is on the page alone.

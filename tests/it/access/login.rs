@@ -27,7 +27,7 @@ async fn post(t: &TestApp, path: &str, fields: &[(&str, &str)], from: &str) -> A
 }
 
 async fn log_in(t: &TestApp, name: &str, password: &str) -> Answer {
-    let fields = [("name", name), ("password", password), ("to", "/audit")];
+    let fields = [("name", name), ("password", password), ("to", "/activity")];
     post(t, "/login", &fields, "10.1.1.1").await
 }
 
@@ -77,7 +77,7 @@ async fn the_first_administrator_is_made_with_a_link_that_works_once_and_for_an_
         let good = [("name", "Ann@Example.net"), ("password", PASSWORD)];
         let made = post(t, &path, &good, "10.1.1.1").await;
         assert_eq!((made.status.as_u16(), made.location()), (303, "/"));
-        assert_eq!(with_cookie(t, &cookie(&made), "/users").await.status, 200);
+        assert_eq!(with_cookie(t, &cookie(&made), "/team").await.status, 200);
         assert_eq!(post(t, &path, &good, "10.1.1.1").await.status, 404, "used");
         assert_eq!(log_in(t, "ann@example.net", PASSWORD).await.status, 303);
         let none = users::first_link(t.pool(), true, t.now()).await.unwrap();
@@ -122,7 +122,7 @@ async fn a_wrong_password_and_an_unknown_name_are_answered_alike_and_a_good_logi
         let told = |answer: &Answer, name| answer.text.replace(name, "NAME");
         assert_eq!(told(&wrong, "ann"), told(&unknown, "nobody"));
         let good = log_in(t, " ANN ", PASSWORD).await;
-        assert_eq!((good.status.as_u16(), good.location()), (303, "/audit"));
+        assert_eq!((good.status.as_u16(), good.location()), (303, "/activity"));
         let set = good.headers["set-cookie"].to_str().unwrap();
         assert!(
             set.contains("HttpOnly") && set.contains("SameSite=Lax"),
@@ -216,11 +216,11 @@ async fn a_login_gets_a_new_session_and_the_old_one_is_over() {
         let again = Answer::of(again.form(&fields).send().await.unwrap()).await;
         let second = cookie(&again);
         assert_ne!(first, second);
-        assert_eq!(with_cookie(t, &first, "/audit").await.status, 303);
-        assert_eq!(with_cookie(t, &second, "/audit").await.status, 200);
+        assert_eq!(with_cookie(t, &first, "/activity").await.status, 303);
+        assert_eq!(with_cookie(t, &second, "/activity").await.status, 200);
         let fixed = format!("unread={}", "a".repeat(22));
         assert_eq!(
-            with_cookie(t, &fixed, "/audit").await.status,
+            with_cookie(t, &fixed, "/activity").await.status,
             303,
             "not of ours"
         );
@@ -233,9 +233,9 @@ async fn a_session_ends_when_it_is_not_used_and_in_any_case_after_its_time() {
     run_test(async |t| {
         let idle = t.person(Role::Viewer).await;
         t.advance_by(TimeDelta::minutes(119)).await;
-        assert_eq!(idle.get("/audit").await.status, 200);
+        assert_eq!(idle.get("/activity").await.status, 200);
         t.advance_by(TimeDelta::minutes(121)).await;
-        let gone = idle.get("/audit?by=ann").await;
+        let gone = idle.get("/activity?by=ann").await;
         assert_eq!(
             (gone.status.as_u16(), gone.location()),
             (303, "/login?to=%2Faudit%3Fby%3Dann")
@@ -252,11 +252,11 @@ async fn a_session_ends_when_it_is_not_used_and_in_any_case_after_its_time() {
         let busy = t.person(Role::Viewer).await;
         for _ in 0..11 {
             t.advance_by(TimeDelta::hours(1)).await;
-            assert_eq!(busy.get("/audit").await.status, 200);
+            assert_eq!(busy.get("/activity").await.status, 200);
         }
         t.advance_by(TimeDelta::hours(1)).await;
         assert_eq!(
-            busy.get("/audit").await.status,
+            busy.get("/activity").await.status,
             303,
             "twelve hours are over"
         );

@@ -83,7 +83,7 @@ async fn every_refusal_is_counted_by_its_outcome() {
         let answer = program.send(Method::POST, "/pauses", &body).await;
         assert_eq!(answer.status, 403);
         let viewer = t.person(Role::Viewer).await;
-        assert_eq!(viewer.get("/users").await.status, 403);
+        assert_eq!(viewer.get("/team").await.status, 403);
         for (outcome, times) in [
             ("logged_in", 1),
             ("wrong_password", 2),
@@ -119,7 +119,7 @@ async fn a_locked_name_is_on_record_once_and_a_made_up_one_never() {
         assert_eq!(trail.len(), 1, "{trail:?}");
         assert_eq!(trail[0].0, "ann");
         let ed = t.person(Role::Editor).await;
-        let page = ed.get("/audit").await.text;
+        let page = ed.get("/activity").await.text;
         assert!(
             page.contains("Locked after too many login attempts"),
             "{page}"
@@ -296,7 +296,7 @@ async fn who_may_not_see_addresses_cannot_try_them_out_nor_make_a_token_for_the_
         let digits = json!({ "account": account, "consumer": "12025550143" });
         let answer = sees.send(Method::POST, "/consumers/look-up", &digits).await;
         assert_eq!(answer.status, 403, "{answer:?}");
-        let answer = viewer.form("/people", &[("who", "12025550143")]).await;
+        let answer = viewer.form("/customers", &[("who", "12025550143")]).await;
         assert_eq!(answer.status, 403);
         let by_chat = json!({ "account": account, "conversation": chat });
         let answer = sees
@@ -305,8 +305,8 @@ async fn who_may_not_see_addresses_cannot_try_them_out_nor_make_a_token_for_the_
         assert_eq!(answer.status, 200, "a conversation confirms no address");
 
         for (path, field, value) in [
-            ("/people", "who", ids[0]),
-            ("/suppressions", "address", ids[0]),
+            ("/customers", "who", ids[0]),
+            ("/opt-outs", "address", ids[0]),
             ("/website", "consumer", "CUST-1"),
         ] {
             let answer = viewer.form(path, &[(field, value)]).await;
@@ -314,11 +314,14 @@ async fn who_may_not_see_addresses_cannot_try_them_out_nor_make_a_token_for_the_
             let answer = editor.form(path, &[(field, value)]).await;
             assert_eq!(answer.status, 200, "{path}");
         }
-        assert_eq!(viewer.form("/people", &[("who", &chat)]).await.status, 200);
+        assert_eq!(
+            viewer.form("/customers", &[("who", &chat)]).await.status,
+            200
+        );
         for (path, hidden) in [
             ("/website", "Customer ID (LivePerson"),
-            ("/suppressions", "E-mail address or phone number"),
-            ("/people", "E-mail address, phone number"),
+            ("/opt-outs", "E-mail address or phone number"),
+            ("/customers", "E-mail address, phone number"),
         ] {
             let page = viewer.get(path).await;
             assert_eq!(page.status, 200);

@@ -74,7 +74,7 @@ impl<'t> CookieBrowser<'t> {
     }
 
     async fn log_in(&mut self, password: &str) -> Answer {
-        let fields = [("name", "ann"), ("password", password), ("to", "/audit")];
+        let fields = [("name", "ann"), ("password", password), ("to", "/activity")];
         self.post("/login", &fields).await
     }
 
@@ -200,7 +200,7 @@ async fn a_password_alone_lets_nobody_in_who_has_a_second_factor() {
         t.advance_by(TimeDelta::seconds(30)).await;
         let code = code_at(t, &secret);
         let done = other.post("/login/code", &[("code", &code)]).await;
-        assert_eq!((done.status.as_u16(), done.location()), (303, "/audit"));
+        assert_eq!((done.status.as_u16(), done.location()), (303, "/activity"));
         assert!(other.is_in().await);
         let mut third = CookieBrowser::new(t, "10.3.3.3");
         third.log_in(PASSWORD).await;
@@ -293,7 +293,7 @@ async fn a_secret_of_an_older_key_is_sealed_anew_when_its_owner_logs_in() {
         assert_eq!((wrong.status.as_u16(), found(&both).await), (401, (1, 0)));
         let code = code_at(t, &secret);
         let done = desk.post("/login/code", &[("code", &code)]).await;
-        assert_eq!(done.location(), "/audit", "{done:?}");
+        assert_eq!(done.location(), "/activity", "{done:?}");
         assert_eq!(found(&new).await, (0, 0), "the old key may go");
     })
     .await;
@@ -356,7 +356,7 @@ async fn who_has_got_the_password_uses_up_no_codes_of_a_known_device() {
         assert_eq!(held.status, 429, "the right code, from nowhere known");
         desk.log_in(PASSWORD).await;
         let done = desk.post("/login/code", &[("code", &code)]).await;
-        assert_eq!((done.status.as_u16(), done.location()), (303, "/audit"));
+        assert_eq!((done.status.as_u16(), done.location()), (303, "/activity"));
         // A stolen device has ten codes of its own.
         let key = "update limits set tat = now() + interval '1 hour' where key like 'login:codes %' returning key";
         t.advance_by(TimeDelta::minutes(1)).await;
@@ -389,10 +389,10 @@ async fn a_link_for_a_password_does_not_stand_in_for_the_second_factor_and_an_ad
         assert!(!other.is_in().await);
 
         let boss = t.person(Role::Administrator).await;
-        let page = boss.get("/users").await.text;
+        let page = boss.get("/team").await.text;
         assert!(page.contains("password, second factor"), "{page}");
-        let path = format!("/users/{id}/second-factor/reset");
-        assert_eq!(boss.form(&path, &[]).await.location(), "/users");
+        let path = format!("/team/{id}/second-factor/reset");
+        assert_eq!(boss.form(&path, &[]).await.location(), "/team");
         let by: Vec<String> =
             sqlx::query_scalar("select by from audit where action = 'user.second_factor_reset'")
                 .fetch_all(t.pool())
@@ -400,7 +400,7 @@ async fn a_link_for_a_password_does_not_stand_in_for_the_second_factor_and_an_ad
                 .unwrap();
         assert_eq!(by, [boss.name.as_str()]);
         let done = other.log_in("another good password").await;
-        assert_eq!(done.location(), "/audit");
+        assert_eq!(done.location(), "/activity");
     })
     .await;
 }
@@ -429,7 +429,7 @@ async fn turning_it_off_takes_password_and_code() {
         let fields = [("factor_password", PASSWORD), ("code", code.as_str())];
         assert_eq!(desk.form(off, &fields).await.location(), "/settings");
         let mut other = CookieBrowser::new(t, "10.2.2.2");
-        assert_eq!(other.log_in(PASSWORD).await.location(), "/audit");
+        assert_eq!(other.log_in(PASSWORD).await.location(), "/activity");
     })
     .await;
 }
@@ -449,7 +449,10 @@ async fn by_single_sign_on_alone_no_password_helps_and_the_command_line_lets_in_
         let refused = browser.log_in(PASSWORD).await;
         assert_eq!(refused.status, 403);
         // The issuer alone says who somebody is.
-        assert_eq!(log_in_by_sso(t, issuer, |_| ()).await.location(), "/audit");
+        assert_eq!(
+            log_in_by_sso(t, issuer, |_| ()).await.location(),
+            "/activity"
+        );
 
         let (_, link) = users::add(t.pool(), "ben", Role::Viewer, "test", t.now())
             .await

@@ -25,7 +25,7 @@ async fn somebody_who_was_added_comes_in_by_single_sign_on_and_stays_the_same_pe
         let came = come_back(t, &sent, "good").await;
         assert_eq!(
             (came.status.as_u16(), came.location()),
-            (303, "/audit"),
+            (303, "/activity"),
             "{came:?}"
         );
         let verifier = issuer.redeemed.lock().unwrap().last().unwrap()["code_verifier"].clone();

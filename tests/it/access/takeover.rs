@@ -128,7 +128,7 @@ async fn who_has_a_password_is_asked_for_it_once() {
         assert_eq!(wrong.status, 401);
         assert!(!is_in(&wrong));
         let done = enter_password(t, &cookie, PASSWORD, "10.1.1.1").await;
-        assert_eq!((done.status.as_u16(), done.location()), (303, "/audit"));
+        assert_eq!((done.status.as_u16(), done.location()), (303, "/activity"));
         assert_eq!(me(t, &done).await, ANN);
         let again = enter_password(t, &cookie, PASSWORD, "10.1.1.1").await;
         assert_eq!(again.status, 410, "it works once");
@@ -339,14 +339,14 @@ async fn a_binding_is_on_record_and_an_administrator_can_undo_it() {
         assert_eq!(me(t, &came).await, ANN);
         let boss = t.person(Role::Administrator).await;
         let id = users::named(t.pool(), ANN).await.unwrap().id;
-        let page = boss.get("/users").await.text;
-        assert!(page.contains(&format!("/users/{id}/disconnect")), "{page}");
-        let done = boss.form(&format!("/users/{id}/disconnect"), &[]).await;
-        assert_eq!(done.location(), "/users");
+        let page = boss.get("/team").await.text;
+        assert!(page.contains(&format!("/team/{id}/disconnect")), "{page}");
+        let done = boss.form(&format!("/team/{id}/disconnect"), &[]).await;
+        assert_eq!(done.location(), "/team");
         assert_eq!(me(t, &came).await, "", "logged out");
-        let none = boss.form(&format!("/users/{id}/disconnect"), &[]).await;
+        let none = boss.form(&format!("/team/{id}/disconnect"), &[]).await;
         assert_eq!(none.status, 303);
-        assert!(boss.get("/users").await.text.contains("is not connected"));
+        assert!(boss.get("/team").await.text.contains("is not connected"));
 
         let trail: Vec<(String, String, String)> = sqlx::query_as(
             "select action, by, detail::text from audit where action in ('user.bind_sso', 'user.unbind_sso') order by id",
@@ -360,8 +360,8 @@ async fn a_binding_is_on_record_and_an_administrator_can_undo_it() {
         for (_, _, detail) in &trail {
             assert!(detail.contains(&hash) && !detail.contains("issuer.example"), "{detail}");
         }
-        let page = boss.get("/audit").await.text;
-        assert!(page.contains("Disconnected a user from single sign-on"), "{page}");
+        let page = boss.get("/activity").await.text;
+        assert!(page.contains("from single sign-on"), "{page}");
 
         // And so does the API, for whoever may.
         log_in(t, issuer, |_| ()).await;

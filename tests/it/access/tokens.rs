@@ -49,7 +49,7 @@ async fn a_token_ends_with_its_owner_unless_an_administrator_takes_it_over_by_na
         let by_token = ask(t, &kept, Method::DELETE, &by_token, None).await;
         assert_eq!(by_token.status, 403, "a token takes nothing over");
 
-        let page = ann.get(&format!("/users/{}/remove", ben.id)).await;
+        let page = ann.get(&format!("/team/{}/remove", ben.id)).await;
         assert!(
             page.text.contains("Take over nightly export"),
             "{}",
@@ -57,11 +57,11 @@ async fn a_token_ends_with_its_owner_unless_an_administrator_takes_it_over_by_na
         );
         let done = ann
             .form(
-                &format!("/users/{}/remove", ben.id),
+                &format!("/team/{}/remove", ben.id),
                 &[("take_over", "nightly export")],
             )
             .await;
-        assert_eq!(done.location(), "/users");
+        assert_eq!(done.location(), "/team");
         assert_eq!(me(t, &gone).await.status, 401);
         assert_eq!(me(t, &kept).await.status, 200);
         assert_eq!(me(t, &own).await.status, 200);
@@ -144,7 +144,7 @@ async fn a_token_that_may_do_nothing_any_more_cannot_be_taken_over() {
             refused.text
         );
         assert_eq!(
-            ann.get(&format!("/users/{}/remove", ben.id)).await.status,
+            ann.get(&format!("/team/{}/remove", ben.id)).await.status,
             200
         );
         assert_eq!(me(t, &token).await.status, 403, "it is still there");

@@ -22,7 +22,7 @@ return (option ? [...found?.options ?? []].find((o) => tidy(o.textContent) === o
 ";
 
 const BUTTONS: &str = "button, summary";
-const FIELDS: &str = "input, textarea, select";
+const FIELDS: &str = "input, textarea, select, [role=textbox]";
 
 impl Browser {
     /// Tries until it is done, or until anybody would have given up.

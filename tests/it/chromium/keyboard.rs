@@ -9,7 +9,6 @@ use super::Browser;
 pub const TAB: char = '\u{E004}';
 pub const ENTER: char = '\u{E007}';
 pub const SPACE: char = ' ';
-pub const DOWN: char = '\u{E015}';
 const SHIFT: char = '\u{E008}';
 const CONTROL: char = '\u{E009}';
 
@@ -119,10 +118,20 @@ impl Browser {
 
     /// Goes on with Tab to the stop with this name.
     pub async fn reach(&self, name: &str) -> Focus {
+        self.reach_where(name, |focus| focus == name).await
+    }
+
+    /// The same to the next whose name begins so.
+    pub async fn reach_one_of(&self, begin: &str) -> Focus {
+        self.reach_where(begin, |focus| focus.starts_with(begin))
+            .await
+    }
+
+    async fn reach_where(&self, name: &str, is: impl Fn(&str) -> bool) -> Focus {
         let mut passed = Vec::new();
         for _ in 0..MOST_STOPS {
             if let Some(focus) = self.tab().await {
-                if focus.name == name {
+                if is(&focus.name) {
                     return focus;
                 }
                 passed.push(focus.name);

@@ -35,6 +35,7 @@ fn pages(t: &TestApp) -> Vec<(String, String)> {
         let path = route
             .path
             .replace("{account}/{skill}", &rule()["/rules/".len()..])
+            .replace("{account}/{conversation}", "12345678/nobody")
             .replace("{id}", "1");
         assert!(!path.contains('{'), "how is {path} opened?");
         let name = route.path.replace(['/', '{', '}'], "-");
@@ -77,9 +78,9 @@ async fn pages_of_an_empty_installation_are_for_everybody() {
             gallery.visit(&format!("empty-{name}"), &at(&path)).await;
         }
         gallery
-            .visit("empty-search", &at("/reminders?state=failed"))
+            .visit("empty-search", &at("/reminders/not-sent?state=failed"))
             .await;
-        gallery.visit("empty-audit", &at("/audit?by=nobody")).await;
+        gallery.visit("empty-audit", &at("/activity?by=nobody")).await;
         gallery.close();
     })
     .await;
@@ -155,6 +156,9 @@ async fn pages_of_strangers(t: &TestApp, gallery: &mut Gallery<'_>) {
     b.press("Stop reminders").await;
     b.sees("Reminders stopped").await;
     gallery.capture("unsubscribed").await;
+    b.press("I did not mean that").await;
+    b.sees("You get reminders again").await;
+    gallery.capture("unsubscribed-undone").await;
     let back = format!("{}/r/{}", t.web, sent.token);
     gallery.visit("link-without-a-page", &back).await;
     gallery
@@ -186,9 +190,6 @@ async fn rules(t: &TestApp, gallery: &mut Gallery<'_>) {
     let editor = format!("{}{}", t.web, rule());
     b.open(&editor).await;
     b.write("Wait of step 1", "5").await;
-    b.press("Message").await;
-    b.press("Add a language").await;
-    b.write("Language", "en").await;
     b.write("Subject", "{{brand}} has an answer for you").await;
     b.write(
         "Text",
@@ -236,13 +237,14 @@ async fn rules(t: &TestApp, gallery: &mut Gallery<'_>) {
     assert_ne!(first, second);
 
     b.open(&editor).await;
-    b.run("document.querySelector('#sms-words').open = true")
+    b.run("document.querySelector('#channel-email').open = false")
         .await;
-    b.press("Add a language").await;
-    b.write("Language", "pl").await;
+    b.choose("SMS: more languages", "Czech").await;
+    b.press("Add to SMS").await;
+    b.sees("Remove Czech").await;
     b.write(
         "Text",
-        "Cześć {{first_name}}, {{brand}} odpowiada: {{link}}",
+        "Dobrý den {{first_name}}, {{brand}} odpovídá: {{link}}",
     )
     .await;
     b.press("Save draft").await;
@@ -258,7 +260,7 @@ async fn rules(t: &TestApp, gallery: &mut Gallery<'_>) {
     b.sees("The shop moves house").await;
     gallery.capture("overview-paused").await;
     gallery.visit("rule-paused", &editor).await;
-    for page in ["rules", "reminders", "forecast"] {
+    for page in ["rules", "reminders"] {
         let url = format!("{}/{page}", t.web);
         gallery.visit(&format!("{page}-paused"), &url).await;
     }
@@ -270,7 +272,7 @@ async fn people_and_programs(t: &TestApp, gallery: &mut Gallery<'_>) {
     let b = gallery.browser;
     let at = |path: &str| format!("{}{path}", t.web);
     for (name, who) in [("found", ANN), ("no-match", "nobody@example.net")] {
-        b.open(&at("/people")).await;
+        b.open(&at("/customers")).await;
         b.write("E-mail address, phone number", who).await;
         b.press("Look up").await;
         b.sees(if name == "found" {
@@ -281,7 +283,7 @@ async fn people_and_programs(t: &TestApp, gallery: &mut Gallery<'_>) {
         .await;
         gallery.capture(&format!("people-{name}")).await;
     }
-    b.open(&at("/users")).await;
+    b.open(&at("/team")).await;
     b.write("Name", "ben@shop.example").await;
     b.press("Add and create link").await;
     b.sees("A link for ben@shop.example").await;
@@ -311,6 +313,6 @@ async fn errors(t: &TestApp, gallery: &mut Gallery<'_>) {
         .visit("error-not-found", &at("/reminders/999999"))
         .await;
     log_in(t, gallery.browser, Role::Viewer).await;
-    gallery.visit("error-not-allowed", &at("/users")).await;
+    gallery.visit("error-not-allowed", &at("/team")).await;
     gallery.visit("viewer-rule", &at(&rule())).await;
 }

@@ -4,6 +4,7 @@
 use unread::control::users;
 use unread::sandbox::rules::When;
 use unread::sandbox::smtp::{Phase, SmtpFault};
+use unread::web::dashboard::labels;
 
 use crate::chromium::Browser;
 use crate::harness::{Setup, TestApp, not_live, run_test_with};
@@ -89,8 +90,7 @@ async fn follows_the_checklist_to_a_rule(b: &Browser) {
         .await;
     b.follow("Send yourself a test").await;
     b.arrives_at("/rules").await;
-    b.choose("For", "Customer Care").await;
-    b.press("New rule or edit").await;
+    b.follow("Customer Care").await;
     b.sees("This skill has no rule of its own").await;
 }
 
@@ -99,15 +99,13 @@ async fn writes_and_tries_the_rule(t: &TestApp, b: &Browser) {
     // What it means follows by itself.
     b.sees("the customer gets an e-mail after 5 minutes, or a text message if that does not reach them; if it is still unread, an e-mail after 24 hours")
         .await;
-    b.press("Message").await;
-    b.press("Add a language").await;
-    b.write("Language", "en").await;
     b.write("Subject", "{{brand}} has an answer for you").await;
     b.write("Text", "Hello ").await;
-    b.press("Insert…").await;
-    b.press("first_name").await;
-    let written = b.run("return document.activeElement.value").await;
-    assert_eq!(written, "Hello {{first_name}}");
+    b.press("First name").await;
+    let written = b
+        .run("return document.querySelector('#email_t0_text').value")
+        .await;
+    assert_eq!(written, "Hello {{#if first_name}}{{first_name}}{{/if}}");
     b.write(
         "Text",
         "Hello {{nobody}}, look: {{link}} {{unsubscribe_link}}",
@@ -119,10 +117,12 @@ async fn writes_and_tries_the_rule(t: &TestApp, b: &Browser) {
         "Hello {{first_name}}, your answer is here: {{link}} No more of this: {{unsubscribe_link}}",
     )
     .await;
+    b.press("Plain text").await;
     b.sees("your answer is here: http://unread.shop.example/")
         .await;
     // The mail follows too.
-    b.sees_in_frame("iframe[name=mail]", "your answer is here")
+    b.press("Desktop").await;
+    b.sees_in_frame("iframe[name=mail-email-en]", "your answer is here")
         .await;
 
     b.write("Your e-mail address", NAME).await;
@@ -145,8 +145,9 @@ async fn writes_and_tries_the_rule(t: &TestApp, b: &Browser) {
     b.press("What would it do now?").await;
     b.sees("Open conversations: 1, checked: 1, with an unread message: 1.")
         .await;
-    b.press("Conversation by conversation").await;
-    b.sees("This channel is not live yet, so nothing is sent.")
+    b.sees("with your changes").await;
+    b.press("1 Will be reminded").await;
+    b.sees("(live now: This channel is not live yet, so nothing is sent.)")
         .await;
     b.sees("in 5 min, an e-mail to d…@example.net").await;
     assert!(!b.page().await.contains(DANA), "whom it is to is masked");
@@ -188,27 +189,33 @@ async fn goes_live(t: &TestApp, b: &Browser) {
         .await;
     b.sees("Live. Reminders are sent from now on.").await;
     b.sees("by ann@shop.example").await;
-    b.follow("Set-up").await;
-    b.sees("All done").await;
+    // What leads to it is not needed any more.
+    let menu = b
+        .run("return document.querySelector('#menu').textContent")
+        .await;
+    assert!(!menu.as_str().unwrap().contains("Set-up"), "{menu}");
 }
 
 async fn sees_who_is_next(b: &Browser) {
-    b.follow("Next hour").await;
-    b.arrives_at("/forecast").await;
+    b.follow("Reminders").await;
+    b.arrives_at("/reminders").await;
     let rows = b
-        .run("return document.querySelectorAll('#due ~ .scroll tbody tr').length")
+        .run("return document.querySelectorAll('.rows[aria-label=Coming] > li').length")
         .await;
     assert_eq!(rows, 2, "{}", b.page().await);
 }
 
-/// Opens the only reminder of a conversation.
+/// How a row begins that is about a conversation.
+fn customer(conversation: &str) -> String {
+    format!("Customer {}", labels::short_id(conversation))
+}
+
+/// Opens the newest reminder of a conversation.
 async fn opens_the_reminder_of(b: &Browser, conversation: &str) {
-    b.follow("Reminders").await;
-    b.arrives_at("/reminders").await;
-    b.write("Conversation", conversation).await;
-    b.press("Show").await;
-    b.sees("Show all").await;
-    b.follow("E-mail").await;
+    b.follow("Find").await;
+    b.write("E-mail address", conversation).await;
+    b.press("Find").await;
+    b.follow(&customer(conversation)).await;
     b.sees("What happened").await;
 }
 
@@ -252,13 +259,12 @@ const TAKEN: &str = "The provider accepted it";
 
 async fn reads_the_story(t: &TestApp, b: &Browser) {
     b.open(&format!("{}/reminders?state=sent", t.web)).await;
-    b.follow("E-mail").await;
+    b.arrives_at("/reminders/sent").await;
+    b.run("document.querySelector('.rows a').click()").await;
     b.sees("What happened").await;
     let told = story(b).await;
     assert_eq!(told, [WRITTEN, PLANNED, CHECKED, HANDED_OVER, TAKEN]);
     assert!(!b.page().await.contains(DANA));
-    b.follow("Set-up").await;
-    b.sees("All done.").await;
 }
 
 async fn sends_one_again_whose_fate_is_unknown(t: &TestApp, b: &Browser) {
@@ -315,7 +321,7 @@ async fn opts_somebody_out(t: &TestApp, b: &Browser) {
 
 async fn looks_up(b: &Browser, address: &str) {
     b.follow("Customers").await;
-    b.arrives_at("/people").await;
+    b.arrives_at("/customers").await;
     b.write("E-mail address, phone number", address).await;
     b.press("Look up").await;
 }
@@ -329,21 +335,23 @@ async fn erases_somebody(b: &Browser) {
     looks_up(b, DANA).await;
     b.sees("No match").await;
     b.follow("Reminders").await;
-    b.choose("State", "Sent").await;
-    b.press("Show").await;
-    b.sees("Show all").await;
+    b.follow("Sent").await;
+    b.arrives_at("/reminders/sent").await;
+    // A choice counts at once.
+    b.choose("Channel", "SMS").await;
+    b.sees("Show all of this list").await;
 }
 
 async fn reads_what_was_done(b: &Browser) {
     b.follow("Activity").await;
-    b.arrives_at("/audit").await;
+    b.arrives_at("/activity").await;
     let page = b.page().await;
     for done in [
-        "Sent a test message",
-        "Published a rule",
-        "Cancelled a reminder",
-        "Sent a reminder again",
-        "Erased a customer",
+        "sent a test message",
+        "published version 1 of Customer Care",
+        "cancelled reminder ",
+        " again",
+        "erased a customer",
     ] {
         assert!(page.contains(done), "{done} is not in {page}");
     }

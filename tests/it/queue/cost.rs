@@ -11,7 +11,7 @@ use unread::jobs::queue::{self, Job, JobRun, QueueConfig, When};
 
 use super::{TestWorker, config, noon, queue_database, schedule};
 
-/// The plan is one that was made while the queue was empty: a worker keeps such a plan until the table is analysed.
+/// The plan was made while the queue was empty, and is made anew when the sweep has found it grown.
 #[tokio::test]
 async fn the_fetch_touches_no_row_that_is_due_later() {
     let db = queue_database().await;
@@ -38,6 +38,8 @@ async fn the_fetch_touches_no_row_that_is_due_later() {
     let due = (0..50).map(|n| Job::new(format!("due {n}"), noon() - TimeDelta::seconds(n)));
     schedule(&db.pool, &clock, When::At, due).await;
 
+    let grown = unread::db::statistics::refresh(&db.pool).await.unwrap();
+    assert!(grown.contains(&"apalis.jobs".to_owned()), "{grown:?}");
     let explain = "explain (analyze, buffers, format text) execute take('deliver', '2026-01-05T12:00:00Z', 200, 'w')";
     let plan: Vec<String> = sqlx::raw_sql(explain)
         .fetch_all(&mut *conn)

@@ -111,6 +111,22 @@ async fn the_rows_of_a_lost_worker_are_rescued_an_attempt_the_poorer() {
 }
 
 #[tokio::test]
+async fn the_rows_of_a_worker_that_nobody_knows_are_rescued() {
+    let db = queue_database().await;
+    let clock = Clock::manual(noon());
+    schedule(&db.pool, &clock, When::At, [Job::new("r1", noon())]).await;
+    sqlx::query("update apalis.jobs set status = 'Running', lock_at = now(), lock_by = 'removed'")
+        .execute(&db.pool)
+        .await
+        .unwrap();
+    let (handler, mut seen) = reporting();
+    let worker = TestWorker::start(&db.pool, &clock, config(), handler);
+    let job = within(seen.recv()).await.unwrap();
+    assert_eq!((job.key.as_str(), job.attempt), ("r1", 2));
+    worker.stop().await;
+}
+
+#[tokio::test]
 async fn a_fetch_whose_answer_was_lost_is_noticed() {
     let db = queue_database().await;
     let clock = Clock::manual(noon());

@@ -8,6 +8,7 @@ use serde_json::json;
 use tokio::sync::mpsc;
 use unread::clock::Clock;
 use unread::jobs::queue::{self, Job, JobRun, QueueConfig, When};
+use unread::trace::{self, TraceParent};
 
 use super::{
     TestWorker, config, empty, eventually, noon, queue_database, reporting, row, schedule, within,
@@ -255,5 +256,30 @@ async fn wakeups_start_on_time_by_the_system_clock_although_polls_are_rare() {
         assert!(late >= TimeDelta::zero(), "never early: {late}");
         println!("late by {late}");
     }
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_job_belongs_to_the_trace_of_what_has_scheduled_it_and_else_to_one_of_its_own() {
+    const CALLER: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let db = queue_database().await;
+    let clock = Clock::manual(noon());
+    let (ran, mut seen) = mpsc::unbounded_channel();
+    let handler = move |job: JobRun| {
+        ran.send((job.key, trace::current().unwrap().to_string()))
+            .unwrap();
+        std::future::ready(Ok(()))
+    };
+    let worker = TestWorker::start(&db.pool, &clock, config(), handler);
+    let of_a_caller = schedule(&db.pool, &clock, When::At, [Job::new("called", noon())]);
+    trace::within(TraceParent::parse(CALLER), of_a_caller).await;
+    let (key, called) = within(seen.recv()).await.unwrap();
+    assert_eq!((key.as_str(), &called[..36]), ("called", &CALLER[..36]));
+    assert_ne!(called, CALLER, "with a span of its own");
+
+    schedule(&db.pool, &clock, When::At, [Job::new("alone", noon())]).await;
+    let (key, alone) = within(seen.recv()).await.unwrap();
+    assert_eq!(key, "alone");
+    assert_ne!(&alone[..36], &CALLER[..36]);
     worker.stop().await;
 }

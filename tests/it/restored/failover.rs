@@ -74,6 +74,20 @@ impl Pair {
         ]
     }
 
+    /// From now on a commit is on both.
+    async fn wait_for_the_replica(&self) {
+        let wait = [
+            "alter system set synchronous_standby_names = '*'",
+            "select pg_reload_conf()",
+        ];
+        self.primary.execute(&wait).await;
+        let waits = "select exists (select from pg_stat_replication where sync_state = 'sync')";
+        eventually("commits wait for the replica", async || {
+            self.primary.says(waits).await
+        })
+        .await;
+    }
+
     fn mails(&self, to: &str) -> usize {
         self.sandbox.outbox().mails_to(to).len()
     }
@@ -139,16 +153,7 @@ async fn after_a_failover_that_loses_nothing_what_is_in_time_goes_out_once_and_n
     let Some(mut pair) = Pair::new().await else {
         return;
     };
-    let wait = [
-        "alter system set synchronous_standby_names = '*'",
-        "select pg_reload_conf()",
-    ];
-    pair.primary.execute(&wait).await;
-    let waits = "select exists (select from pg_stat_replication where sync_state = 'sync')";
-    eventually("commits wait for the replica", async || {
-        pair.primary.says(waits).await
-    })
-    .await;
+    pair.wait_for_the_replica().await;
     let service = pair.service();
     answered(&pair.sandbox, "before@example.net", 0);
     pair.arrives("before@example.net").await;
@@ -188,6 +193,54 @@ async fn after_a_failover_that_loses_nothing_what_is_in_time_goes_out_once_and_n
     for process in &service {
         assert!(!process.log().contains("is on hold"), "{}", process.log());
     }
+    pair.end(service).await;
+}
+
+/// Without an address that leads to whichever works.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn processes_that_know_both_servers_go_to_the_one_that_takes_over() {
+    let Some(mut pair) = Pair::new().await else {
+        return;
+    };
+    pair.wait_for_the_replica().await;
+    // The replica comes first, and takes no changes yet.
+    let both = format!(
+        "postgres:///postgres?host={},{}&user=postgres&target_session_attrs=read-write",
+        pair.replica().socket().display(),
+        pair.primary.root().join("s").display()
+    );
+    let more = [
+        ("UNREAD_SECRET", "a-key-that-outlives-the-database-0123"),
+        ("SMTP_RATE_PER_SECOND", "1000"),
+    ];
+    let settings = settings_for(&pair.sandbox, &both, &more);
+    let service: Vec<Process> = ["scheduler", "worker"]
+        .iter()
+        .map(|role| Process::start(&[role], &settings))
+        .collect();
+    answered(&pair.sandbox, "before@example.net", 0);
+    pair.arrives("before@example.net").await;
+    let told = run(&["doctor"], &settings).await;
+    assert!(
+        text(&told.stdout).contains("1 takes changes, 1 only read"),
+        "{}",
+        text(&told.stdout)
+    );
+
+    pair.fail_over().await;
+    answered(&pair.sandbox, "after@example.net", 0);
+    pair.arrives("after@example.net").await;
+    assert_eq!(pair.held().await, []);
+    for process in &service {
+        let log = process.log();
+        assert!(
+            log.contains("Another server of DATABASE_URL takes changes now"),
+            "{log}"
+        );
+    }
+    // A command that begins now finds it, too.
+    let exported = run(&["rules", "export"], &settings).await;
+    assert!(exported.status.success(), "{}", text(&exported.stderr));
     pair.end(service).await;
 }
 

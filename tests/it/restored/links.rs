@@ -49,7 +49,7 @@ async fn whoever_unsubscribes_from_a_mail_of_the_lost_time_is_heard() {
                 .text()
                 .await
                 .unwrap()
-                .contains("no longer get e-mails")
+                .contains("no longer send you e-mails")
         );
         assert!(suppressed(t).await.is_empty(), "asking changes nothing");
         let done = t.http.post(&link).send().await.unwrap();

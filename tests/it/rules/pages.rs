@@ -59,8 +59,9 @@ async fn every_page_of_the_rules_is_shown_to_a_viewer_who_may_change_nothing() {
         for page in [
             "/rules",
             "/setup",
-            "/forecast",
-            "/forecast?account=12345678",
+            "/reminders",
+            "/reminders?account=12345678",
+            "/reminders/decisions",
             &path(),
             &history,
         ] {
@@ -230,6 +231,52 @@ async fn what_is_wrong_is_told_and_what_was_written_stays() {
 }
 
 #[tokio::test]
+async fn languages_come_and_go_without_a_script() {
+    run_test(async |t| {
+        let (ann, _) = people(t).await;
+        let page = ann.get(&path()).await.text;
+        assert!(page.contains("name=\"email_t0_standard\""), "{page}");
+        assert!(
+            page.contains("{{#if first_name}}Hi {{first_name}},"),
+            "{page}"
+        );
+        let seen = hidden(&page, "seen");
+        let mut written = fields(&seen, "5", "text_add_email");
+        written.extend([
+            ("email_add", "de"),
+            ("email_t0_language", "en"),
+            ("email_t0_subject", "Ours"),
+            ("email_t0_text", "Ours: {{link}}"),
+        ]);
+        let page = ann.form(&path(), &written).await;
+        assert_eq!(page.status, 200, "{}", page.text);
+        assert!(page.text.contains("Guten Tag") && page.text.contains("Ours: {{link}}"));
+        // What was written is stored, and the German text stays the standard one.
+        written.retain(|(name, _)| *name != "do");
+        written.push(("do", "publish"));
+        written.extend([("email_t1_language", "de"), ("email_t1_standard", "on")]);
+        let german = ann
+            .get("/api/v1/texts/built-in?channel=email&language=de")
+            .await
+            .json();
+        let part = |name: &str| german[name].as_str().unwrap().to_owned();
+        let (subject, text) = (part("subject"), part("text"));
+        written.extend([
+            ("email_t1_subject", subject.as_str()),
+            ("email_t1_text", text.as_str()),
+        ]);
+        let done = ann.form(&path(), &written).await;
+        assert_eq!(done.status, 303, "{}", done.text);
+        let rule = format!("/api/v1/rules/12345678/{CUSTOMER_CARE}");
+        let stored = ann.get(&rule).await.json();
+        let templates = &stored["published"]["settings"]["channels"]["email"]["templates"];
+        assert_eq!(templates["en"]["text"], "Ours: {{link}}");
+        assert!(templates.get("de").is_none(), "{templates}");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn the_page_says_what_the_form_means_sends_a_test_and_asks_what_it_would_do() {
     run_test(async |t| {
         let (ann, _) = people(t).await;
@@ -308,13 +355,7 @@ async fn everything_is_paused_and_resumed_from_the_page() {
             )
             .await;
         assert_eq!(done.status, 303, "{}", done.text);
-        for page in [
-            "/",
-            "/rules",
-            "/audit",
-            "/settings",
-            "/reminders?state=sent",
-        ] {
+        for page in ["/", "/rules", "/activity", "/settings", "/reminders/sent"] {
             let page = ann.get(page).await.text;
             assert!(
                 page.contains("All sending is paused")
@@ -365,9 +406,7 @@ async fn a_pause_is_told_on_every_page_and_by_every_reminder_that_it_holds() {
             );
             assert!(page.contains("new &lt;words&gt;"), "{page}");
         }
-        let forecast = told("/forecast").await;
-        assert!(forecast.contains("On hold: paused"), "{forecast}");
-        let person = boss.form("/people", &[("who", &chat)]).await.text;
+        let person = boss.form("/customers", &[("who", &chat)]).await.text;
         assert!(
             person.contains("Your team has paused reminders."),
             "{person}"
@@ -376,7 +415,7 @@ async fn a_pause_is_told_on_every_page_and_by_every_reminder_that_it_holds() {
 
         // Who may not resume sees what is paused, and no button.
         let viewer = t.person(Role::Viewer).await;
-        let page = viewer.get("/effect").await.text;
+        let page = viewer.get("/results").await.text;
         assert!(
             page.contains("is paused") && !page.contains("Resume"),
             "{page}"
@@ -386,11 +425,11 @@ async fn a_pause_is_told_on_every_page_and_by_every_reminder_that_it_holds() {
         let end = [
             ("what", "12345678/default"),
             ("do", "resume"),
-            ("back", "/reminders?state=scheduled"),
+            ("back", "/reminders?account=12345678"),
         ];
         assert_eq!(
             boss.form("/pauses", &end).await.location(),
-            "/reminders?state=scheduled"
+            "/reminders?account=12345678"
         );
         assert!(told(&story).await.contains(">Scheduled</span>"));
         let away = [

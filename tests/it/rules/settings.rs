@@ -58,7 +58,7 @@ async fn every_setting_is_a_field_of_the_page_and_has_its_name_in_the_history_an
         ] {
             assert!(history.contains(words), "{words} is not in {history}");
         }
-        let audit = boss.get("/audit").await.text;
+        let audit = boss.get("/activity").await.text;
         assert!(
             audit.contains("changes: Minimum time between reminders; Steps"),
             "{audit}"

@@ -24,6 +24,7 @@ const LINKS: &str = "{{link}} {{unsubscribe_link}}";
 fn template(tried: &str) -> Template {
     Template {
         subject: Some("Hello".to_owned()),
+        preheader: None,
         text: LINKS.to_owned(),
         html: Some(format!("{tried}{LINKS}")),
     }

@@ -22,6 +22,7 @@ pub(crate) struct Row {
     pub args: Vec<u8>,
     pub attempts: i32,
     pub run_at: DateTime<Utc>,
+    pub traceparent: Option<String>,
 }
 
 pub(crate) struct Fetched {
@@ -44,7 +45,7 @@ with taken as (
         where job_type = $1 and status = 'Pending' and run_at <= coalesce($2, now())
         order by run_at limit $3
         for update skip locked))
-    returning id, idempotency_key, job, attempts, run_at, lock_at
+    returning id, idempotency_key, job, attempts, run_at, lock_at, traceparent
 )
 select taken.*, extract(epoch from later.run_at - coalesce($2, now()))::float8 as next_in
 from (select (select run_at from apalis.jobs
@@ -72,6 +73,7 @@ type FetchedRow = (
     Option<i32>,
     Option<DateTime<Utc>>,
     Option<DateTime<Utc>>,
+    Option<String>,
     Option<f64>,
 );
 
@@ -95,11 +97,10 @@ pub(crate) async fn fetch(
         query = query.bind(&plan.without);
     }
     let answer: Vec<FetchedRow> = query.fetch_all(pool).await?;
-    let next_in = answer.first().and_then(|row| row.6);
+    let next_in = answer.first().and_then(|row| row.7);
     // Without a single taken row there is still one line, for `next_in`, with nulls in place of the row.
-    let rows = answer
-        .into_iter()
-        .filter_map(|(id, key, args, attempts, run_at, lock_at, _)| {
+    let rows = answer.into_iter().filter_map(
+        |(id, key, args, attempts, run_at, lock_at, traceparent, _)| {
             let id = id?;
             Some(Row {
                 // A row that somebody else put there may have no key.
@@ -111,8 +112,10 @@ pub(crate) async fn fetch(
                 args: args?,
                 attempts: attempts?,
                 run_at: run_at?,
+                traceparent,
             })
-        });
+        },
+    );
     Ok(Fetched {
         rows: rows.collect(),
         next_in: next_in.map(|seconds| {

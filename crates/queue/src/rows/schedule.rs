@@ -29,12 +29,13 @@ pub(crate) fn one_per_key(
 const SCHEDULE: &str = "
 with scheduled as (
     insert into apalis.jobs as j
-        (id, job_type, job, status, attempts, max_attempts, run_at, priority, idempotency_key)
-    select n.id, $1, n.job, 'Pending', 0, $6, n.run_at, 0, n.key
+        (id, job_type, job, status, attempts, max_attempts, run_at, priority, idempotency_key, traceparent)
+    select n.id, $1, n.job, 'Pending', 0, $6, n.run_at, 0, n.key, $10
     from unnest($2::text[], $3::text[], $4::bytea[], $5::timestamptz[]) as n(id, key, job, run_at)
     on conflict (job_type, idempotency_key) do update set
         job = excluded.job,
         run_at = excluded.run_at,
+        traceparent = excluded.traceparent,
         status = case when j.lock_by is null then 'Pending' else 'Queued' end,
         attempts = case when $7 then 0 else j.attempts end,
         done_at = null
@@ -73,6 +74,7 @@ pub(crate) async fn schedule(
         .bind(when == When::At)
         .bind(notify)
         .bind(CHANNEL)
+        .bind(unread_trace::current().map(|trace| trace.to_string()))
         .fetch_one(conn)
         .await?;
     Ok(changed.unsigned_abs())

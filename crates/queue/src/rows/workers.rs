@@ -18,8 +18,8 @@ pub(crate) async fn heartbeat(pool: &PgPool, worker: &str) -> sqlx::Result<()> {
     Ok(())
 }
 
-/// Frees the rows of workers that have not been seen for `lease`, an attempt the poorer: a job that kills its process
-/// must not be tried for ever. Returns how many.
+/// Frees the rows of workers that have not been seen for `lease`, or that nobody knows, an attempt the poorer: a job that kills its
+/// process must not be tried for ever. Returns how many.
 pub(crate) async fn rescue(
     pool: &PgPool,
     lease: Duration,
@@ -28,8 +28,9 @@ pub(crate) async fn rescue(
     let freed = sqlx::query(
         "with lost as materialized (
              select j.id, j.status = 'Running' and j.attempts + 1 >= j.max_attempts as dies
-             from apalis.workers w join apalis.jobs j on j.lock_by = w.id
-             where w.worker_type = 'unread' and w.last_seen < now() - make_interval(secs => $1)
+             from apalis.jobs j
+             where j.lock_by is not null and not exists (
+                 select from apalis.workers w where w.id = j.lock_by and w.last_seen >= now() - make_interval(secs => $1))
              for update of j skip locked
          )
          update apalis.jobs j set

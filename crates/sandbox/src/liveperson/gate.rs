@@ -52,7 +52,7 @@ pub async fn gate(
 }
 
 impl LivePersonServer {
-    fn failure(&self, endpoint: Endpoint, fault: Fault) -> Response {
+    pub(super) fn failure(&self, endpoint: Endpoint, fault: Fault) -> Response {
         let error = |status, message, code| self.error(status, message, code);
         match fault {
             Fault::BadRequest => self.bad_request("Problem with body or query parameters"),

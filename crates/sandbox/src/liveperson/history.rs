@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::criteria::{self, Bad, Criteria, Order, Page};
 use super::record::{Method, RecordParts, View, record};
 use super::{LivePersonServer, json_body};
+use crate::faults::{Endpoint, Fault};
 use crate::world::conversation::{Entry, Key};
 use crate::world::{Account, WorldState};
 
@@ -166,6 +167,11 @@ fn paged<'a>(mut all: Vec<&'a Entry>, state: &WorldState, page: &Page, as_of: i6
 }
 
 pub async fn search(State(server): State<LivePersonServer>, asked: Asked) -> Response {
+    let window = server.world.read().quirks.search_window;
+    let beyond = |page: &Page| page.offset + page.limit > window;
+    if criteria::page(&asked.query).as_ref().is_ok_and(beyond) {
+        return server.failure(Endpoint::Search, Fault::ElasticSearch);
+    }
     server.answer(&asked, Method::Search, |state, account, page, now| {
         let criteria = criteria::search(&asked.body, now, &state.quirks)?;
         let as_of = as_of(state, now);

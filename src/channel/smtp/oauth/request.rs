@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::answer::{Answer, TokenFault};
 use super::tokens::AccessToken;
 use super::{ClientProof, OAuthIdentity, TokenGrant};
+use crate::trace;
 
 /// The whole of a request. A message waits for it, which was looked at before.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -41,6 +42,7 @@ pub(super) async fn fetch(
     let form = form(grant, mailbox, now).ok_or(TokenFault::Unusable("unusable key"))?;
     let asking = async {
         let request = http.post(grant.endpoint.clone()).form(&form);
+        let request = request.headers(trace::headers());
         let answer = request.send().await.map_err(|error| fault(&error))?;
         read(answer).await
     };

@@ -8,8 +8,8 @@ use crate::domain::channel::Parts;
 use crate::domain::ids::Channel;
 use crate::domain::quiet::Window;
 use crate::domain::rule::settings::{
-    CHANNELS, LONGEST_HTML, LONGEST_SUBJECT, LONGEST_TEXT, MOST_COUNTRIES, MOST_LANGUAGES,
-    MOST_WINDOWS, MOST_WINDOWS_IN_ALL, channel_names,
+    CHANNELS, LONGEST_HTML, LONGEST_PREHEADER, LONGEST_SUBJECT, LONGEST_TEXT, MOST_COUNTRIES,
+    MOST_LANGUAGES, MOST_WINDOWS, MOST_WINDOWS_IN_ALL, channel_names,
 };
 use crate::domain::rule::{ChannelSettings, Template};
 
@@ -177,13 +177,15 @@ fn check_template(language: &str, t: &Template, channel: Channel, problems: &mut
         };
         problems.push(RuleProblem::new(format!("{field}.{part}"), message));
     };
-    let (subject, html) = match channel.profile().parts {
+    let (subject, optional) = match channel.profile().parts {
         Parts::SubjectAndHtml => (Requirement::Needed, Requirement::Optional),
         Parts::TextAlone => (Requirement::Never, Requirement::Never),
     };
     check("subject", t.subject.as_deref(), LONGEST_SUBJECT, subject);
+    let preheader = t.preheader.as_deref();
+    check("preheader", preheader, LONGEST_PREHEADER, optional);
     check("text", Some(&t.text), LONGEST_TEXT, Requirement::Needed);
-    check("html", t.html.as_deref(), LONGEST_HTML, html);
+    check("html", t.html.as_deref(), LONGEST_HTML, optional);
 }
 
 #[derive(Clone, Copy)]

@@ -96,8 +96,8 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         name: "templates", of: Of::EachChannel, group: Group::Words, label: "Message",
-        help: "The standard text is used until you write your own. A language is a tag such as en or pt-BR; customers whose language is \
-               not listed get en.",
+        help: "The standard text of a language is used until you write your own. Customers whose language has neither get the English \
+               text. In files a language is a tag, such as en or pt-BR.",
         input: Input::Texts, left_out: LeftOut::Never,
     },
 ];

@@ -7,6 +7,7 @@ use sqlx::PgConnection;
 
 use super::candidate::Candidate;
 use super::{BatchProgress, DeliveryBatch, Dispatch, Prepared};
+use crate::channel::render;
 use crate::clock::Moment;
 use crate::db;
 use crate::db::ledger::NewAttempt;
@@ -160,9 +161,11 @@ impl DecidedReminder<'_> {
             contact,
             rule,
             recipient,
+            record,
             ..
         } = self.parts()?;
         let owed = &self.candidate.owed;
+        let own = &rule.settings.channels[owed.channel];
         if !self.candidate.has_turn_of(&self.sender) {
             return None;
         }
@@ -176,6 +179,7 @@ impl DecidedReminder<'_> {
             recipient,
             others: self.others(),
             first: self.first,
+            language: render::language_for(own, record.language.as_deref()).to_owned(),
             lease: Context::lease(owed.channel),
         })
     }

@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Value, json};
 
-use super::form::{self, FormFields, StepChange};
+use super::form::{self, FormFields, OpenLanguages, StepChange, TextChange};
 use super::preview::{self, For};
 use super::{EDITOR, RulePagePath, by, key, name, tries};
 use crate::control::accounts::Allowed;
@@ -14,6 +14,7 @@ use crate::control::senders::AllowedSenders;
 use crate::control::{ControlError, Fault, texts};
 use crate::domain::access::Permission;
 use crate::domain::ids::Channel;
+use crate::domain::language;
 use crate::domain::pause::Scope;
 use crate::domain::rule::RuleKey;
 use crate::web::AppState;
@@ -40,6 +41,8 @@ pub struct EditorView {
     pub test_to: String,
     /// Over which channel a test goes, if it was chosen.
     pub test_channel: Option<Channel>,
+    /// In which language, if it was chosen.
+    pub test_language: String,
     /// A code was sent there, and is not entered yet.
     pub asks_code: bool,
     pub effect: Option<Value>,
@@ -48,6 +51,8 @@ pub struct EditorView {
     /// A conversation that was to be the sample, and why it is not.
     pub conversation: String,
     pub unfilled: Option<String>,
+    /// The languages whose texts are shown although nothing is stored of them.
+    pub languages: OpenLanguages,
 }
 
 async fn show(
@@ -83,9 +88,15 @@ pub async fn editor(
     };
     let name = name(view.skill, view.skill_name.as_deref());
     let title = format!("{name}: rule");
-    let mut form = form::model(&installation.channels, &settings);
+    let mut form = form::model(&installation.channels, &settings, &shown.languages);
     let faults = form::placed(shown.faults, &settings);
     form::mark(&mut form, &faults);
+    let written = (enabled, settings);
+    let mut test = test_form(&installation.channels, &written.1, shown.test_channel);
+    test["languages"] = languages(&form, &shown.test_language);
+    let look =
+        preview::preview_change(state, (view, &page.accounts), written, (&form, &whom)).await?;
+    preview::place(&mut form, &look);
     let paused_in_part = view
         .paused_channels
         .iter()
@@ -114,20 +125,20 @@ pub async fn editor(
         "falls_back": view.published.is_none() && view.fallback.is_some(),
         "paused": view.paused,
         "paused_in_part": paused_in_part.collect::<Vec<_>>().join(" and "),
-        "test": test_form(&installation.channels, &settings, shown.test_channel),
+        "test": test,
         "form": form,
-        "look": preview::preview_change(state, (view, &page.accounts), (enabled, settings), &whom).await?,
+        "look": look,
         "whom": whom.model(),
         "conversation": shown.conversation,
         "unfilled": shown.unfilled,
-        "faults": faults.iter().map(form::fault).collect::<Vec<_>>(),
+        "faults": faults.iter().map(|fault| form::fault(&form, fault)).collect::<Vec<_>>(),
         "changed": shown.changed,
         "conflict": shown.conflict,
         "tested": shown.tested,
         "test_to": shown.test_to,
         "asks_code": shown.asks_code,
         "effect": shown.effect,
-        "variables": texts::variables().iter().map(|v| json!({ "name": v.name, "what": v.what })).collect::<Vec<_>>(),
+        "variables": variables(),
         "may_edit": page.caller.may(Permission::Edit),
         "can_pause": page.caller.may(Permission::Operate) && view.published.is_some() && !view.paused,
         "csrf": page.session().csrf,
@@ -149,10 +160,11 @@ async fn change(
         "verify" => tries::verify(&page, &state, &view, written, &fields).await,
         "effect" => tries::effect(&page, &state, &view, written, &fields).await,
         "fill" => tries::fill(&page, &state, &view, written, &fields).await,
-        // Without a script: the page again, with the steps as the button has changed them.
-        wish if StepChange::parse(wish).is_some() => {
+        // Without a script: the page again, with the steps or texts as the button has changed them.
+        wish if StepChange::parse(wish).is_some() || TextChange::parse(wish).is_some() => {
             let shown = EditorView {
                 written: Some(written),
+                languages: OpenLanguages::of(&fields),
                 whom: Some(For::written(&state, &view.account, &fields)),
                 ..EditorView::default()
             };
@@ -174,6 +186,37 @@ async fn change(
             }
         }
     }
+}
+
+/// The languages in which a test can be read: those of the form, and those of the standard texts.
+fn languages(form: &Value, chosen: &str) -> Value {
+    let channels = form["channels"].as_array().into_iter().flatten();
+    let rows =
+        channels.flat_map(|channel| channel["texts"]["rows"].as_array().into_iter().flatten());
+    let rows = rows.filter_map(|row| row["language"].as_str());
+    let mut tags: Vec<&str> = rows.chain(texts::built_in_languages()).collect();
+    tags.sort_by_cached_key(|tag| language::name(tag));
+    tags.dedup();
+    let chosen = if chosen.is_empty() { "en" } else { chosen };
+    let offered = tags
+        .into_iter()
+        .map(|tag| json!({ "tag": tag, "name": language::name(tag), "chosen": tag == chosen }));
+    offered.collect()
+}
+
+/// What can be put into a text: what most need first.
+pub fn variables() -> Vec<Value> {
+    const MOST: [&str; 5] = ["first_name", "agent", "brand", "several", "link"];
+    let mut all = texts::variables();
+    all.sort_by_key(|v| {
+        MOST.iter()
+            .position(|name| *name == v.name)
+            .unwrap_or(MOST.len())
+    });
+    let shown = all.iter().map(|v| {
+        json!({ "name": v.name, "label": v.label, "what": v.what, "often": MOST.contains(&v.name) })
+    });
+    shown.collect()
 }
 
 /// What a form says, over what is stored: a setting that the form does not show stays as it is.
@@ -255,6 +298,7 @@ async fn refused(
     let view = rules::read(&state.pool, key).await?;
     let mut shown = EditorView {
         written: Some(written),
+        languages: OpenLanguages::of(fields),
         whom: Some(For::written(state, &view.account, fields)),
         ..EditorView::default()
     };

@@ -1,7 +1,7 @@
 //! The editor's form: from settings to fields, and from fields to settings.
 //!
 //! The fields are those of the table of settings, under their paths; only steps, hours and texts are rows of their own. In `read`: what a
-//! form says. In `steps`: the rows of the timeline. In `show`: what a form shows. In `words`: settings, values and faults as the page calls
+//! form says. In `steps`: the rows of the timeline. In `texts`: those of the messages. In `show`: what a form shows. In `words`: settings, values and faults as the page calls
 //! them.
 
 mod read;
@@ -9,6 +9,7 @@ mod show;
 mod steps;
 #[cfg(test)]
 mod tests;
+mod texts;
 mod words;
 
 use axum::extract::{FromRequest, Request};
@@ -20,6 +21,7 @@ use crate::web::AppState;
 pub use read::settings;
 pub use show::{mark, model};
 pub use steps::{StepChange, placed};
+pub use texts::{OpenLanguages, TextChange};
 pub use words::{differences, fault, label, sequence_parts};
 
 const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];

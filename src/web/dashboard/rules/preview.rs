@@ -95,7 +95,7 @@ pub async fn preview_change(
     state: &AppState,
     (view, accounts): (&RuleView, &Accounts),
     (enabled, given): (bool, Value),
-    whom: &For,
+    (form, whom): (&Value, &For),
 ) -> Result<Value, ControlError> {
     let installation = state.context.installation_of(&view.account);
     let (place, now) = (view.place(), state.clock.now());
@@ -108,25 +108,29 @@ pub async fn preview_change(
     let settings = checked.settings.as_ref();
     let zone = |settings: &RuleSettings| settings.time_zone.unwrap_or(around.zone);
     let customers = settings.map(|settings| customers(settings, installation, zone(settings), now));
+    let changes = settings.map(|settings| changes(view, (enabled, settings)));
+    let changes = changes.unwrap_or_default();
     let texts = match settings {
-        Some(settings) => read(state, settings, whom).await?,
+        Some(settings) => read(state, settings, (form, whom)).await?,
         None => Vec::new(),
     };
     Ok(json!({
         "summary": checked.summary,
         "enabled": enabled,
-        "faults": faults.iter().map(form::fault).collect::<Vec<_>>(),
-        "warnings": checked.warnings.iter().map(form::fault).collect::<Vec<_>>(),
+        "faults": faults.iter().map(|fault| form::fault(form, fault)).collect::<Vec<_>>(),
+        "warnings": checked.warnings.iter().map(|fault| form::fault(form, fault)).collect::<Vec<_>>(),
         "contradictions": checked.contradictions.iter().map(|it| json!({
             "name": form::label(&it.field),
             "sentence": it.sentence,
             "note": it.is_note(),
         })).collect::<Vec<_>>(),
         "customers": customers,
-        "has_html": texts.iter().any(|text| text["has_html"] == true),
         "weeks": settings.map(weeks).unwrap_or_default(),
         "texts": texts,
         "form": null,
+        "changed_texts": null,
+        "changes_said": changes_said(&changes),
+        "changes": changes,
     }))
 }
 
@@ -190,55 +194,76 @@ fn week(name: &str, windows: &[Window]) -> Value {
     json!({ "name": name, "days": days.collect::<Vec<_>>() })
 }
 
-/// The words of each channel that the steps use, in each language, filled in.
+/// The texts that the form shows, filled in.
 async fn read(
     state: &AppState,
     settings: &RuleSettings,
-    whom: &For,
+    (form, whom): (&Value, &For),
 ) -> Result<Vec<Value>, ControlError> {
     let mut told = Vec::new();
-    for channel in settings.used() {
-        let own = &settings.channels[channel].templates;
-        let mut all: Vec<_> = own
-            .iter()
-            .map(|(language, t)| (language.as_str(), Some(t)))
-            .collect();
-        if all.is_empty() {
-            let built_in = texts::built_in_languages().into_iter();
-            all.extend(built_in.map(|language| (language, None)));
-        }
-        for (language, template) in all {
-            let (texts, reader) = (&state.context.texts, whom.reader(language));
-            let preview = texts::preview(texts, channel, template, &reader).await?;
-            told.push(json!({
-                "key": format!("{channel}/{language}"),
-                "channel": channel.names().label,
-                "has_html": preview.html.is_some(),
-                "language": language,
-                "built_in": template.is_none(),
-                "subject": preview.subject,
-                "text": preview.text,
-                "sms": size(&preview),
-            }));
-        }
+    for row in rows(form) {
+        let word = |name: &str| row[name].as_str().unwrap_or_default();
+        let (Ok(channel), language) = (word("channel").parse::<Channel>(), word("language")) else {
+            continue;
+        };
+        let template = settings.channels[channel].templates.get(language);
+        let (texts, reader) = (&state.context.texts, whom.reader(language));
+        let preview = texts::preview(texts, channel, template, &reader).await?;
+        told.push(json!({
+            "key": row["key"],
+            "tab": row["tab"],
+            "is_mail": row["is_mail"],
+            "direction": row["direction"],
+            "brand": whom.brand,
+            "subject": preview.subject,
+            "preheader": preview.preheader,
+            "text": preview.text,
+            "sms": size(&preview),
+        }));
     }
     Ok(told)
+}
+
+/// The rows of a form's texts.
+fn rows(form: &Value) -> impl Iterator<Item = &Value> {
+    let channels = form["channels"].as_array().into_iter().flatten();
+    channels.flat_map(|channel| channel["texts"]["rows"].as_array().into_iter().flatten())
+}
+
+/// Puts what the texts look like beside them.
+pub fn place(form: &mut Value, look: &Value) {
+    let texts = look["texts"].as_array();
+    let channels = form["channels"].as_array_mut().into_iter().flatten();
+    let rows = channels.flat_map(|channel| {
+        channel["texts"]["rows"]
+            .as_array_mut()
+            .into_iter()
+            .flatten()
+    });
+    for row in rows {
+        let found = texts.and_then(|texts| texts.iter().find(|text| text["key"] == row["key"]));
+        row["look"] = found.cloned().unwrap_or_default();
+    }
 }
 
 fn size(preview: &TextPreview) -> Value {
     let Some(sms) = &preview.sms else {
         return Value::Null;
     };
-    let count = if sms.segments == 1 {
-        "1 SMS".to_owned()
-    } else {
-        format!("{} text messages, each charged separately", sms.segments)
+    let count = match sms.segments {
+        1 => "1 SMS".to_owned(),
+        several => format!("{several} SMS, {several} times the price"),
+    };
+    let alphabet = match sms.offender {
+        Some(_) => "70 per SMS in this alphabet",
+        None => "160 per SMS",
     };
     json!({
         "units": sms.units,
         "room": sms.room,
-        "level": if sms.segments == 1 { "good" } else { "waiting" },
-        "said": format!("{}: {} of {} characters, {count}", sms.encoding, sms.units, sms.room),
+        "dear": sms.segments > 1,
+        "count": count,
+        "said": format!("{} of {} characters · {alphabet} ({})", sms.units, sms.room, sms.encoding),
         "offender": sms.offender.map(|o| o.to_string()),
         "offender_at": sms.offender_at,
     })
@@ -253,6 +278,25 @@ pub fn differs(
     let (stored_enabled, stored) = rules::starting_point(view, &installation.channels);
     let written = RuleSettings::parse(&installation.channels, written.clone());
     *enabled != stored_enabled || !written.is_ok_and(|written| written == stored)
+}
+
+/// What would be another if this were published; `Null`: nothing, or nothing is.
+fn changes(view: &RuleView, (enabled, settings): (bool, &RuleSettings)) -> Value {
+    let Some(live) = &view.published else {
+        return Value::Null;
+    };
+    let found = differences((live.enabled, &live.settings), (enabled, settings));
+    let found = found
+        .iter()
+        .map(|d| (d.field.as_str(), &d.before, &d.after));
+    form::differences("Changes", ("Live now", "With your changes"), found)
+}
+
+fn changes_said(changes: &Value) -> String {
+    match changes["rows"].as_array().map_or(0, Vec::len) {
+        1 => "1 change that is not live yet".to_owned(),
+        several => format!("{several} changes that are not live yet"),
+    }
 }
 
 /// Setting by setting, what is stored now and what the person wrote.
@@ -275,7 +319,7 @@ pub fn conflict(
     form::differences("Differences", ("Live now", "With your changes"), found)
 }
 
-/// The HTML of a message in a language, with what the form says. Which, its field `show` says: `email/de`.
+/// The HTML of a message in a language, with what the form says. Which, its field `show` says: `email/de`, `email/de/dark`.
 pub async fn mail(
     state: &AppState,
     view: &RuleView,
@@ -283,7 +327,11 @@ pub async fn mail(
     fields: &FormFields,
 ) -> Result<String, ControlError> {
     const FAULTY: &str = "<p>Fix the marked fields first.</p>";
-    let (word, language) = fields.one("show").split_once('/').unwrap_or_default();
+    let mut wish = fields.one("show").split('/');
+    let (word, language) = (
+        wish.next().unwrap_or_default(),
+        wish.next().unwrap_or_default(),
+    );
     let settings = RuleSettings::parse(
         &state.context.installation_of(&view.account).channels,
         settings.clone(),
@@ -291,10 +339,46 @@ pub async fn mail(
     let (Ok(settings), Ok(channel)) = (settings, word.parse::<Channel>()) else {
         return Ok(FAULTY.to_owned());
     };
-    let (tag, template) = settings.channels[channel]
-        .template_for(Some(language))
-        .unzip();
-    let reader = For::written(state, &view.account, fields).reader(tag.unwrap_or(language));
+    let template = settings.channels[channel].templates.get(language);
+    let reader = For::written(state, &view.account, fields).reader(language);
     let preview = texts::preview(&state.context.texts, channel, template, &reader).await?;
-    Ok(preview.html.unwrap_or_else(|| FAULTY.to_owned()))
+    let html = preview.html.unwrap_or_else(|| FAULTY.to_owned());
+    Ok(in_scheme(&html, wish.next() == Some("dark")))
+}
+
+/// A mail as it is read in the dark, or in the light, whatever the reader of this page prefers.
+fn in_scheme(html: &str, dark: bool) -> String {
+    let (on, off) = ("all", "not all");
+    let (dark, light) = if dark { (on, off) } else { (off, on) };
+    let scheme = if dark == on { "dark" } else { "light" };
+    html.replace("(prefers-color-scheme: dark)", dark)
+        .replace("(prefers-color-scheme:dark)", dark)
+        .replace("(prefers-color-scheme: light)", light)
+        .replace("(prefers-color-scheme:light)", light)
+        .replace("content=\"light dark\"", &format!("content=\"{scheme}\""))
+        .replace(
+            "color-scheme: light dark",
+            &format!("color-scheme: {scheme}"),
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mail_is_shown_in_the_light_and_in_the_dark() {
+        let html = "<meta name=\"color-scheme\" content=\"light dark\">@media (prefers-color-scheme: dark) { a } \
+                    @media (prefers-color-scheme:light) { b }";
+        let dark = in_scheme(html, true);
+        assert_eq!(
+            dark,
+            "<meta name=\"color-scheme\" content=\"dark\">@media all { a } @media not all { b }"
+        );
+        let light = in_scheme(html, false);
+        assert_eq!(
+            light,
+            "<meta name=\"color-scheme\" content=\"light\">@media not all { a } @media all { b }"
+        );
+    }
 }

@@ -5,7 +5,7 @@ use axum::response::Response;
 use serde_json::{Value, json};
 
 use super::editor::{EditorView, editor};
-use super::form::FormFields;
+use super::form::{FormFields, OpenLanguages};
 use super::preview::For;
 use super::{by, forecast_view};
 use crate::control::rules::{self, RuleView};
@@ -28,7 +28,9 @@ fn shown(
 ) -> EditorView {
     EditorView {
         written: Some(written),
+        languages: OpenLanguages::of(fields),
         test_to: fields.one("test_to").to_owned(),
+        test_language: fields.one("test_language").to_owned(),
         test_channel: fields.one("test_channel").parse().ok(),
         whom: Some(For::written(state, &view.account, fields)),
         ..EditorView::default()

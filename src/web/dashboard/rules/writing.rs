@@ -4,10 +4,10 @@ use axum::Json;
 use axum::extract::{Path, State as Shared};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse as _, Response};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::editor::written;
-use super::form::{self, FormFields};
+use super::editor::{variables, written};
+use super::form::{self, FormFields, OpenLanguages, TextChange};
 use super::preview::{self, For};
 use super::{EDITOR, RulePagePath, by, key};
 use crate::control::ControlError;
@@ -57,7 +57,7 @@ async fn save(
         }
         Err(ControlError::Invalid(faults)) => {
             let faults = form::placed(faults, &settings);
-            let first = faults.first().map(form::fault).unwrap_or_default();
+            let first = faults.first().map(|fault| form::fault(&Value::Null, fault)).unwrap_or_default();
             let word = |name: &str| first[name].as_str().unwrap_or_default().to_owned();
             let fault = format!("{}: {}", word("name"), word("detail"));
             refused(StatusCode::UNPROCESSABLE_ENTITY, fault)
@@ -82,15 +82,26 @@ async fn look_again(
     let view = rules::read(&state.pool, &key(&page.accounts, of)?).await?;
     let whom = For::written(&state, &view.account, &fields);
     let written = written(&state, &view, &fields);
-    let form = form::model(
+    let open = OpenLanguages::of(&fields);
+    let mut form = form::model(
         &state.context.installation_of(&view.account).channels,
         &written.1,
+        &open,
     );
     let mut values =
-        preview::preview_change(&state, (&view, &page.accounts), written, &whom).await?;
+        preview::preview_change(&state, (&view, &page.accounts), written, (&form, &whom)).await?;
+    preview::place(&mut form, &values);
+    // A channel's texts, as one of their buttons has changed them.
+    let changed = TextChange::parse(fields.one("do"));
+    let changed = changed.and_then(|(channel, _)| {
+        let channels = form["channels"].as_array()?;
+        channels.iter().find(|of| of["word"] == channel.as_str())
+    });
+    values["changed_texts"] = changed.cloned().unwrap_or_default();
     // The rows of the steps, for the script: put in order, or as one of their buttons has changed them.
     values["form"] = form;
     values["may_edit"] = true.into();
+    values["variables"] = variables().into();
     Ok(templates::render("rule_look.hbs", &values))
 }
 

@@ -3,8 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{DAYS, FormFields, steps};
-use crate::domain::channel::Parts;
+use super::{DAYS, FormFields, steps, texts};
 use crate::domain::ids::Channel;
 use crate::domain::rule::settings::{Input, LeftOut, SETTINGS, Setting};
 
@@ -64,7 +63,7 @@ fn written(setting: &Setting, of: Option<Channel>, fields: &FormFields) -> Writt
     Written::Value(match (&setting.input, of) {
         (Input::Steps, _) => steps::written(fields),
         (Input::Hours, Some(channel)) => quiet_hours(channel, fields),
-        (Input::Texts, Some(channel)) => templates(channel, fields),
+        (Input::Texts, Some(channel)) => texts::written(channel, fields),
         // Of a box that is not ticked a browser says nothing.
         (Input::Switch, _) => fields.has(&path).into(),
         _ if !fields.has(&path) => return Written::Nowhere,
@@ -108,25 +107,4 @@ fn quiet_hours(channel: Channel, fields: &FormFields) -> Value {
         }
     }
     json!({ "allowed": allowed, "by_country": by_country })
-}
-
-fn templates(channel: Channel, fields: &FormFields) -> Value {
-    let mut templates = Map::new();
-    for row in 0..MOST_ROWS {
-        let value = |name: &str| fields.one(&format!("{channel}_t{row}_{name}")).to_owned();
-        let (language, text) = (value("language"), value("text"));
-        if language.is_empty() && text.is_empty() {
-            continue;
-        }
-        let mut template = json!({ "text": text.replace("\r\n", "\n") });
-        if channel.profile().parts == Parts::SubjectAndHtml {
-            template["subject"] = value("subject").into();
-            let html = value("html");
-            if !html.is_empty() {
-                template["html"] = html.into();
-            }
-        }
-        templates.insert(language, template);
-    }
-    Value::Object(templates)
 }

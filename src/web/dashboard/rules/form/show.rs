@@ -2,15 +2,16 @@
 
 use serde_json::{Map, Value, json};
 
+use super::texts::{self, OpenLanguages};
 use super::{DAYS, steps, text};
 use crate::control::Fault;
-use crate::domain::channel::Parts;
 use crate::domain::ids::Channel;
-use crate::domain::rule::settings::{Group, Input, LeftOut, SETTINGS, Setting};
+use crate::domain::language;
+use crate::domain::rule::settings::{self, Group, Input, LeftOut, SETTINGS, Setting};
 use crate::domain::rule::{RuleSettings, hours_said, span};
 
 /// The values of the form in `rule.hbs`. Channels that are neither configured nor used by a step are not shown.
-pub fn model(configured: &[Channel], settings: &Value) -> Value {
+pub fn model(configured: &[Channel], settings: &Value, open: &OpenLanguages) -> Value {
     let group = |group| fields(None, settings, |setting| setting.group == group);
     let parsed = RuleSettings::parse(configured, settings.clone()).ok();
     let steps = settings["steps"].as_array();
@@ -20,14 +21,17 @@ pub fn model(configured: &[Channel], settings: &Value) -> Value {
     let channels = Channel::ALL
         .into_iter()
         .filter(|channel| configured.contains(channel) || used(*channel));
-    let channels =
-        channels.map(|channel| of_channel(channel, used(channel), settings, parsed.as_ref()));
+    let channels = channels.map(|channel| {
+        let texts = texts::shown(channel, &settings["channels"][channel.as_str()], open);
+        of_channel(channel, (used(channel), texts), settings, parsed.as_ref())
+    });
     json!({
         "steps": steps::shown(configured, settings),
         "when": group(Group::When),
         "hours": group(Group::Hours),
         "limits": group(Group::Limits),
         "limits_said": parsed.as_ref().map(limits_said),
+        "more_open": false,
         "channels": channels.collect::<Vec<_>>(),
     })
 }
@@ -35,7 +39,7 @@ pub fn model(configured: &[Channel], settings: &Value) -> Value {
 /// A channel's part of the form.
 fn of_channel(
     channel: Channel,
-    used: bool,
+    (used, texts): (bool, Value),
     settings: &Value,
     parsed: Option<&RuleSettings>,
 ) -> Value {
@@ -46,7 +50,7 @@ fn of_channel(
         "used": used,
         "open": used,
         "windows": { "help": help("quiet_hours"), "rows": window_rows(channel, own), "wrong": null },
-        "texts": { "help": help("templates"), "rows": template_rows(channel, own), "wrong": null },
+        "texts": texts,
         "more": fields(Some(channel), settings, |_| true),
         "hours_said": parsed.map(|settings| channel_hours_said(channel, settings)),
         "words_said": words_said(own),
@@ -80,8 +84,8 @@ fn words_said(own: &Value) -> String {
         .collect();
     match languages[..] {
         [] => "standard text".to_owned(),
-        [only] => format!("your own in {only}"),
-        _ => format!("your own in {} languages", languages.len()),
+        [only] => format!("your own text in {}", language::name(only)),
+        _ => format!("your own text in {} languages", languages.len()),
     }
 }
 
@@ -155,18 +159,20 @@ fn field(setting: &Setting, of: Option<Channel>, settings: &Value) -> Value {
 
 fn window_rows(channel: Channel, own: &Value) -> Vec<Value> {
     let quiet = &own["quiet_hours"];
-    let mut windows: Vec<(String, Value)> = Vec::new();
-    let of = |value: &Value| value.as_array().cloned().unwrap_or_default();
-    windows.extend(
-        of(&quiet["allowed"])
-            .into_iter()
-            .map(|w| (String::new(), w)),
-    );
+    let mut windows: Vec<(String, String, Value)> = Vec::new();
+    let mut add = |country: &str, list: &Value, place: &str| {
+        let list = list.as_array().cloned().unwrap_or_default();
+        let numbered = list.into_iter().enumerate();
+        windows.extend(
+            numbered.map(|(at, window)| (country.to_owned(), format!("{place}/{at}"), window)),
+        );
+    };
+    add("", &quiet["allowed"], "allowed");
     for (country, own) in quiet["by_country"].as_object().into_iter().flatten() {
-        windows.extend(of(own).into_iter().map(|w| (country.clone(), w)));
+        add(country, own, &format!("by_country/{country}"));
     }
-    windows.push((String::new(), json!({ "days": [] })));
-    let rows = windows.into_iter().enumerate().map(|(at, (country, window))| {
+    windows.push((String::new(), String::new(), json!({ "days": [] })));
+    let rows = windows.into_iter().enumerate().map(|(at, (country, place, window))| {
         let row = format!("{channel}_w{at}");
         let chosen = window["days"].as_array().cloned().unwrap_or_default();
         let days = DAYS.map(|day| json!({ "name": day, "field": format!("{row}_{day}"), "on": chosen.contains(&day.into()) }));
@@ -179,46 +185,11 @@ fn window_rows(channel: Channel, own: &Value) -> Vec<Value> {
             "to": text(&window["to"]),
             "days": days,
             "new": window["from"].is_null(),
+            "place": place,
+            "wrong": null,
         })
     });
     rows.collect()
-}
-
-fn template_rows(channel: Channel, own: &Value) -> Vec<Value> {
-    let empty = Map::new();
-    let templates = own["templates"].as_object().unwrap_or(&empty);
-    let known = templates
-        .iter()
-        .map(|(language, t)| (language.clone(), t.clone()));
-    let start = crate::control::texts::built_in(channel, "en");
-    let begun = json!({ "subject": "", "text": "" });
-    known
-        .chain([(String::new(), begun)])
-        .enumerate()
-        .map(|(at, (language, t))| {
-            let row = format!("{channel}_t{at}");
-            let part = |name: &str, label: &str| {
-                json!({
-                    "id": format!("{row}_{name}"),
-                    "label": label,
-                    "line": name == "subject",
-                    "value": text(&t[name]),
-                    "wrong": null,
-                })
-            };
-            json!({
-                "subject": part("subject", "Subject"),
-                "text": part("text", "Text"),
-                "html": part("html", "HTML"),
-                "row": row,
-                "language": language,
-                "new": language.is_empty() && text(&t["text"]).is_empty(),
-                "has_html": channel.profile().parts == Parts::SubjectAndHtml,
-                "begin_subject": start.subject,
-                "begin_text": start.text,
-            })
-        })
-        .collect()
 }
 
 /// Puts faults beside the fields that they are about, and opens what is folded around them.
@@ -233,29 +204,68 @@ pub fn mark(model: &mut Value, faults: &[Fault]) {
     for group in ["when", "hours", "limits"] {
         mark_fields(&mut model[group], fault_of);
     }
+    let mut more = false;
     for channel in model["channels"].as_array_mut().into_iter().flatten() {
         let own = format!("channels/{}", text(&channel["word"]));
         mark_fields(&mut channel["more"], fault_of);
-        for row in channel["texts"]["rows"]
+        texts::mark(&mut channel["texts"], &own, fault_of);
+        for row in channel["windows"]["rows"]
             .as_array_mut()
             .into_iter()
             .flatten()
         {
-            let language = text(&row["language"]);
-            for part in ["subject", "text", "html"] {
-                row[part]["wrong"] = json!(fault_of(&format!("{own}/templates/{language}/{part}")));
-            }
+            let inside = format!("/settings/{own}/quiet_hours/{}", text(&row["place"]));
+            let found = faults.iter().find(|fault| is_inside(&fault.field, &inside));
+            row["wrong"] = json!(found.map(|fault| &fault.detail));
         }
-        for (rows, name) in [("texts", "templates"), ("windows", "quiet_hours")] {
-            let inside = format!("/settings/{own}/{name}");
-            channel[rows]["wrong"] =
-                json!(faults.iter().any(|fault| fault.field.starts_with(&inside)));
-        }
-        let inside = format!("/settings/{own}/");
-        if faults.iter().any(|fault| fault.field.starts_with(&inside)) {
+        let inside = format!("/settings/{own}/templates");
+        if faults.iter().any(|fault| is_inside(&fault.field, &inside)) {
             channel["open"] = true.into();
         }
+        more |= channel["more"]["wrong"] == true;
     }
+    more |= model["when"]["wrong"] == true || model["limits"]["wrong"] == true;
+    model["more_open"] = more.into();
+}
+
+/// Whether a field is this one, or a part of it.
+fn is_inside(field: &str, of: &str) -> bool {
+    let rest = field.strip_prefix(of);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// The id of the field that a fault is about, if the form has one.
+pub fn place_of(model: &Value, fault: &Fault) -> Option<String> {
+    let path = fault.field.strip_prefix("/settings/")?;
+    let parts: Vec<&str> = path.split('/').collect();
+    if let ["steps", at, ..] = parts[..] {
+        return Some(format!("step-{at}-wait"));
+    }
+    let all = |list: &'_ Value| list.as_array().cloned().unwrap_or_default();
+    if let ["channels", word, name, rest @ ..] = &parts[..] {
+        let channels = all(&model["channels"]);
+        let channel = channels.iter().find(|channel| channel["word"] == *word)?;
+        match (*name, rest) {
+            ("templates", [language, rest @ ..]) => {
+                let rows = all(&channel["texts"]["rows"]);
+                let row = rows.iter().find(|row| row["language"] == *language)?;
+                let part = rest.first().filter(|part| !row[**part].is_null());
+                return Some(format!("{}_{}", text(&row["row"]), part.unwrap_or(&"text")));
+            }
+            ("quiet_hours", rest) => {
+                let rest = rest.join("/");
+                let rows = all(&channel["windows"]["rows"]);
+                let row = rows.iter().find(|row| {
+                    let place = text(&row["place"]);
+                    !place.is_empty() && is_inside(&rest, &place)
+                });
+                let row = row.map(|row| format!("{}_from", text(&row["row"])));
+                return Some(row.unwrap_or_else(|| format!("{word}-hours")));
+            }
+            _ => {}
+        }
+    }
+    settings::find(&path.replace('/', ".")).map(|_| path.replace(['/', '.'], "_"))
 }
 
 fn mark_fields(group: &mut Value, fault_of: impl Fn(&str) -> Option<String>) {

@@ -14,7 +14,7 @@ fn parsed(settings: Value) -> Result<RuleSettings, Vec<crate::domain::rule::Rule
 
 /// What a browser sends for the form of these settings.
 fn sent(settings: &RuleSettings) -> FormFields {
-    let model = model(&Channel::ALL, &json!(settings));
+    let model = model(&Channel::ALL, &json!(settings), &OpenLanguages::default());
     let mut pairs = Vec::new();
     let mut send = |name: &str, value: &Value| pairs.push((name.to_owned(), text(value)));
     let rows = |of: &Value| of["rows"].as_array().unwrap().clone();
@@ -57,7 +57,13 @@ fn sent(settings: &RuleSettings) -> FormFields {
                 &format!("{}_language", word(&template["row"])),
                 &template["language"],
             );
-            for name in ["subject", "text", "html"] {
+            if template["standard"] == true {
+                send(
+                    &format!("{}_standard", word(&template["row"])),
+                    &json!("on"),
+                );
+            }
+            for name in ["subject", "preheader", "text", "html"] {
                 send(&word(&template[name]["id"]), &template[name]["value"]);
             }
         }
@@ -136,7 +142,7 @@ fn every_setting_has_a_field_or_rows_of_its_own() {
     let usual = RuleSettings::default_for(&BOTH);
     let (fields, shown) = (
         sent(&usual),
-        model(&Channel::ALL, &json!(usual)).to_string(),
+        model(&Channel::ALL, &json!(usual), &OpenLanguages::default()).to_string(),
     );
     for (setting, of) in every_setting() {
         let row = |name: &str| format!("{}_{name}", of.unwrap());
@@ -164,10 +170,10 @@ fn every_field_is_rendered_with_its_name_its_label_and_its_value() {
     let sms = &mut stored.channels[Channel::Sms];
     sms.latest = Some(TimeDelta::minutes(88));
     sms.sender = Some("a \"quoted\" one".to_owned());
-    let model = model(&Channel::ALL, &json!(stored));
+    let model = model(&Channel::ALL, &json!(stored), &OpenLanguages::default());
     let mut pages = String::new();
     for group in ["when", "hours", "limits"] {
-        pages += &crate::web::templates::rendered("rule_settings.hbs", &model[group]).unwrap();
+        pages += &page("rule_settings.hbs", &model[group]);
     }
     for channel in model["channels"].as_array().unwrap() {
         pages += &channel_page(channel);
@@ -192,11 +198,19 @@ fn every_field_is_rendered_with_its_name_its_label_and_its_value() {
     }
 }
 
-/// A channel's part of the page.
+fn page(template: &str, values: &Value) -> String {
+    crate::web::templates::rendered(template, values).unwrap()
+}
+
+/// What the page has of a channel, in its parts.
 fn channel_page(channel: &Value) -> String {
     let mut values = channel.clone();
     values["variables"] = json!([]);
-    crate::web::templates::rendered("rule_channel.hbs", &values).unwrap()
+    values["may_edit"] = true.into();
+    values["path"] = "/rules".into();
+    page("rule_channel.hbs", &values)
+        + &page("rule_hours.hbs", &values)
+        + &page("rule_settings.hbs", &values["more"])
 }
 
 #[test]
@@ -241,7 +255,11 @@ fn a_channel_that_is_not_set_up_is_offered_only_where_it_is_used() {
         let channels = model["channels"].as_array().unwrap().iter();
         channels.map(|channel| text(&channel["word"])).collect()
     };
-    let shown = model(&[Channel::Email], &json!(only_email));
+    let shown = model(
+        &[Channel::Email],
+        &json!(only_email),
+        &OpenLanguages::default(),
+    );
     assert_eq!(words(&shown), ["email"]);
     assert_eq!(
         shown["steps"]["rows"][0]["channels"]
@@ -251,7 +269,7 @@ fn a_channel_that_is_not_set_up_is_offered_only_where_it_is_used() {
         1
     );
     let both = RuleSettings::default_for(&BOTH);
-    let shown = model(&[Channel::Email], &json!(both));
+    let shown = model(&[Channel::Email], &json!(both), &OpenLanguages::default());
     assert_eq!(words(&shown), ["email", "sms"]);
     let offered = &shown["steps"]["rows"][1]["channels"];
     assert_eq!(offered[1]["label"], "SMS (not set up)", "{offered}");
@@ -262,7 +280,7 @@ proptest::proptest! {
     #[test]
     fn fuzz_rule_forms(
         changes in proptest::collection::vec((proptest::prelude::any::<proptest::sample::Index>(), "(\\PC{0,12}|-?[0-9]{1,20}|[0-9]{2}:[0-9]{2})"), 0..6),
-        more in proptest::collection::vec(("(do|step|step_id|step_channel|step_unit|step_when|(email|sms)_[wt][0-9]{1,2}_(from|to|Mon|country|language|text|html)|channels.sms.sender|holdout_percent)", "\\PC{0,20}"), 0..6),
+        more in proptest::collection::vec(("(do|email_add|step|step_id|step_channel|step_unit|step_when|(email|sms)_[wt][0-9]{1,2}_(from|to|Mon|country|language|standard|text|preheader|html)|channels.sms.sender|holdout_percent)", "\\PC{0,20}"), 0..6),
     ) {
         let stored = RuleSettings::default_for(&BOTH);
         let mut fields = sent(&stored);
@@ -272,7 +290,7 @@ proptest::proptest! {
         }
         fields.0.extend(more.iter().cloned());
         let read = settings(json!(stored), &fields);
-        let _ = model(&BOTH, &read);
+        let _ = model(&BOTH, &read, &OpenLanguages::of(&fields));
         if let Ok(settings) = parsed(read) {
             let again = parsed(json!(settings));
             proptest::prop_assert_eq!(again.ok(), Some(settings));
@@ -285,27 +303,30 @@ fn a_fault_of_a_text_stands_beside_it() {
     let mut stored = RuleSettings::default_for(&BOTH);
     let template = Template {
         subject: Some("Neues".to_owned()),
+        preheader: None,
         text: "Hallo\n  Welt".to_owned(),
         html: None,
     };
     stored.channels[Channel::Email]
         .templates
         .insert("de".to_owned(), template);
-    let mut model = model(&BOTH, &json!(stored));
+    let mut model = model(&BOTH, &json!(stored), &OpenLanguages::default());
     let fault = crate::control::Fault {
         field: "/settings/channels/email/templates/de/subject".to_owned(),
         detail: "is too <long>".to_owned(),
     };
     mark(&mut model, &[fault]);
     let page = channel_page(&model["channels"][0]);
-    assert_eq!(page.matches("aria-invalid").count(), 1, "{page}");
-    let marked = "id=\"email_t0_subject\" name=\"email_t0_subject\" aria-invalid=\"true\" aria-describedby=\"email_t0_subject_fault\"";
-    assert!(page.contains(marked), "{page}");
+    let marked = "aria-invalid=\"true\" aria-describedby=\"email_t1_subject_fault\"";
+    let field = format!("id=\"email_t1_subject\" name=\"email_t1_subject\" {marked}");
+    // The field, and the pieces in its place.
+    assert_eq!(page.matches("aria-invalid").count(), 2, "{page}");
+    assert_eq!(page.matches(marked).count(), 2, "{page}");
+    assert!(page.contains(&field), "{page}");
     assert!(
-        page.contains("id=\"email_t0_subject_fault\">is too &lt;long&gt;<"),
+        page.contains("id=\"email_t1_subject_fault\">is too &lt;long&gt;<"),
         "{page}"
     );
-    assert!(page.contains("<details id=\"email-words\" open>"), "{page}");
     // The lines of a text are not set in with those of the page.
     assert!(
         page.contains("data-words>Hallo\n  Welt</textarea>"),
@@ -324,7 +345,7 @@ fn what_does_not_fit_is_told_and_kept() {
         }
     }
     let read = settings(json!(stored), &fields);
-    let mut model = model(&BOTH, &read);
+    let mut model = model(&BOTH, &read, &OpenLanguages::default());
     let problems = parsed(read).unwrap_err();
     assert_eq!(problems[0].field, path);
     let fault = crate::control::Fault {
@@ -343,5 +364,5 @@ fn what_does_not_fit_is_told_and_kept() {
         (&shown["value"], &shown["wrong"]),
         (&json!("soon"), &json!("must be a whole number"))
     );
-    assert!(channel_page(sms).contains("<details id=\"sms-more\" open>"));
+    assert_eq!(model["more_open"], true);
 }

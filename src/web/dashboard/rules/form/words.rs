@@ -6,6 +6,7 @@ mod tests;
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 
+use super::show::place_of;
 use super::text;
 use crate::control::Fault;
 use crate::domain::ids::Channel;
@@ -144,7 +145,7 @@ pub fn differences<'a>(
     json!({ "about": about, "was": was, "is": is, "rows": rows })
 }
 
-/// A fault for the page.
-pub fn fault(fault: &Fault) -> Value {
-    json!({ "name": label(&fault.field), "detail": fault.detail })
+/// A fault for the page, with the place of its field among those of the form.
+pub fn fault(form: &Value, fault: &Fault) -> Value {
+    json!({ "name": label(&fault.field), "detail": fault.detail, "at": place_of(form, fault) })
 }

@@ -1,4 +1,4 @@
-use super::super::{mark, model};
+use super::super::{OpenLanguages, mark, model};
 use super::*;
 use crate::control::Fault;
 use crate::domain::rule::RuleSettings;
@@ -67,7 +67,11 @@ fn steps_are_put_in_order_and_moved_by_their_buttons() {
 #[test]
 fn steps_are_shown_in_rungs_with_what_is_wrong_beside_them() {
     let stored = RuleSettings::default_for(&[Channel::Email, Channel::Sms]);
-    let mut model = model(&[Channel::Email, Channel::Sms], &json!(stored));
+    let mut model = model(
+        &[Channel::Email, Channel::Sms],
+        &json!(stored),
+        &OpenLanguages::default(),
+    );
     let fault = Fault {
         field: "/settings/steps/2/after_minutes".to_owned(),
         detail: "must be a whole number".to_owned(),
@@ -168,7 +172,7 @@ fn a_wait_that_is_no_number_is_one_fault_at_its_own_step_and_fixed_there() {
             matches!(fields[..], [only] if only.starts_with(&of_row)),
             "{wrong}: {fields:?}"
         );
-        let mut model = model(&BOTH, &settings);
+        let mut model = model(&BOTH, &settings, &OpenLanguages::default());
         mark(&mut model, &faults);
         let marked = model["steps"]["rows"].as_array().unwrap().iter();
         let marked: Vec<bool> = marked.map(|row| !row["wrong"].is_null()).collect();
