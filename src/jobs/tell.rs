@@ -230,6 +230,7 @@ fn of_incidents(notices: &[Notice], dashboard: &str) -> Rendered {
         subject: Some(subject),
         text,
         html: None,
+        preheader: None,
     }
 }
 
@@ -238,6 +239,7 @@ fn of_week(body: &Value, dashboard: &str) -> Rendered {
         subject: Some(word(body, "/subject").to_owned()),
         text: format!("{}\n\nDashboard: {dashboard}\n", word(body, "/text")),
         html: None,
+        preheader: None,
     }
 }
 

@@ -26,6 +26,7 @@ pub async fn mail_link(ctx: &Context, name: &str, link: &Link) -> Result<bool, C
         subject: Some("Your login to unread".to_owned()),
         text: text(ctx, link)?,
         html: None,
+        preheader: None,
     };
     let batch = hashing::token();
     let sending = tell::send(adapter, &to, &words, &batch, ctx.clock.now());
