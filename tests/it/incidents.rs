@@ -186,7 +186,7 @@ async fn when_mail_itself_is_what_broke_the_webhook_tells_it_and_the_mail_follow
                 (&*heard[0].0, &*heard[0].1),
                 ("incident.began", "sender_paused")
             );
-            let page = t.person(Role::Viewer).await.get("/channels").await;
+            let page = t.person(Role::Viewer).await.get("/connections").await;
             assert!(page.text.contains("only the webhook tells"));
             t.sandbox.smtp().faults().clear();
             t.answered("bob@example.net");

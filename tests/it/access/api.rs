@@ -354,7 +354,7 @@ async fn people_and_tokens_can_be_looked_after_on_their_pages() {
         t.sandbox.smtp().faults().add(refused);
         for name in ["eve@example.net", "eve"] {
             let added = ann
-                .form("/users", &[("name", name), ("role", "viewer")])
+                .form("/team", &[("name", name), ("role", "viewer")])
                 .await;
             assert!(added.text.contains("/setup/") && added.text.contains("Share it in person"));
         }
