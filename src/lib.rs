@@ -47,6 +47,7 @@ pub mod printed;
 pub mod rules_file;
 pub mod scheduler;
 pub mod secret;
+pub mod signed_post;
 pub mod standstill;
 pub mod suppressions_file;
 pub mod telemetry;

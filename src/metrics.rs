@@ -41,6 +41,7 @@ pub struct Metrics {
     badge: [IntCounter; BadgeSource::ALL.len()],
     badge_seconds: Histogram,
     webhooks: IntCounterVec,
+    notices: IntCounterVec,
     requests: IntCounterVec,
     access: IntCounterVec,
     connections: (IntGaugeVec, IntCounterVec, IntCounterVec),
@@ -221,6 +222,7 @@ impl Metrics {
                 "Calls of providers, by kind and result.",
                 &["kind", "result"],
             ),
+            notices: notices(&registry),
             requests: counter(
                 "unread_http_requests_total",
                 "Answers on PORT by route and kind of status.",
@@ -378,6 +380,11 @@ impl Metrics {
         self.bodies_refused.inc();
     }
 
+    /// People were told of something, or could not be.
+    pub fn notified(&self, way: &str, result: &str) {
+        self.notices.with_label_values(&[way, result]).inc();
+    }
+
     pub fn webhook(&self, kind: &str, result: &str) {
         self.webhooks.with_label_values(&[kind, result]).inc();
     }
@@ -409,6 +416,25 @@ impl Observer for LivePersonCalls {
             .with_label_values(&[account, endpoint, outcome])
             .observe(elapsed.as_secs_f64());
     }
+}
+
+fn notices(registry: &Registry) -> IntCounterVec {
+    let notices = IntCounterVec::new(
+        Opts::new(
+            "unread_notices_total",
+            "Messages to people of the installation about incidents and results, by way and result.",
+        ),
+        &["way", "result"],
+    );
+    let notices = register(registry, notices);
+    // From zero on, so that the first of a kind is an increase.
+    for (way, result) in ["email", "webhook"]
+        .into_iter()
+        .flat_map(|way| [(way, "told"), (way, "failed")])
+    {
+        notices.with_label_values(&[way, result]);
+    }
+    notices
 }
 
 fn access(registry: &Registry) -> IntCounterVec {

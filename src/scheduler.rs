@@ -30,6 +30,7 @@ const SWEEP_EVERY: TimeDelta = TimeDelta::seconds(10);
 const SETTLE_EVERY: TimeDelta = TimeDelta::seconds(10);
 const SYNC_SKILLS_EVERY: TimeDelta = TimeDelta::minutes(5);
 const REDACT_EVERY: TimeDelta = TimeDelta::minutes(1);
+const INCIDENTS_EVERY: TimeDelta = TimeDelta::minutes(1);
 const PRUNE_EVERY: TimeDelta = TimeDelta::hours(1);
 
 /// Time between two ticks on the scheduler's clock, and the least in real time (a clock may run fast).
@@ -103,6 +104,11 @@ impl Scheduler {
             ("settle".to_owned(), SETTLE_EVERY, UpkeepJob::Settle),
             ("prune".to_owned(), PRUNE_EVERY, UpkeepJob::Prune),
             ("redact".to_owned(), REDACT_EVERY, UpkeepJob::Redact),
+            (
+                "incidents".to_owned(),
+                INCIDENTS_EVERY,
+                UpkeepJob::Incidents,
+            ),
         ]
         .into_iter()
         .chain(sync)

@@ -18,7 +18,7 @@ use crate::jobs::deliver::Pipeline;
 use crate::jobs::hint::{HintJob, Hints};
 use crate::jobs::names::{self, AdvanceJob, DeliverJob, ScanJob, UpkeepJob};
 use crate::jobs::queue::{self, JobRun, QueueConfig, WorkerProcess};
-use crate::jobs::{redact, round, settle, skills, sweep};
+use crate::jobs::{incidents, redact, round, settle, skills, sweep, week};
 
 /// How much one worker process does at a time.
 #[derive(Clone, Copy, Debug)]
@@ -136,6 +136,10 @@ async fn keep_up(ctx: &Context, what: UpkeepJob, capacity: Capacity) -> anyhow::
         UpkeepJob::Sweep => sweep::sweep(ctx).await,
         UpkeepJob::Settle => settle::settle(ctx).await,
         UpkeepJob::Redact => redact::redact(ctx).await,
+        UpkeepJob::Incidents => {
+            incidents::watch(ctx).await?;
+            week::tell(ctx).await
+        }
         UpkeepJob::SyncSkills(account) => skills::sync(ctx, &account).await,
         UpkeepJob::Prune => {
             let now = ctx.clock.now();

@@ -17,7 +17,6 @@ use crate::clock::Clock;
 use crate::config::{Config, ConfigError, SettingProblem};
 use crate::control::hold;
 use crate::db;
-use crate::domain::zone::Zone;
 use crate::metrics::Metrics;
 use crate::postgres::{self, Address, DATABASE, Durability, OtherMajor, Server, Serving};
 
@@ -207,7 +206,7 @@ impl Database {
             database: self.for_backup(config)?,
             folder: backups(config),
             keep,
-            zone: night(config),
+            zone: config.zone(),
             since: made_at(server.root())?,
             clock: clock.clone(),
             metrics: metrics.clone(),
@@ -316,15 +315,6 @@ fn own(config: &Config, root: PathBuf, durability: Durability) -> postgres::Opti
     }
 }
 
-/// By whose night backups are made.
-fn night(config: &Config) -> Zone {
-    let mut zones = config
-        .accounts
-        .iter()
-        .filter_map(|account| account.time_zone);
-    zones.next().unwrap_or(Zone::UTC)
-}
-
 /// When the cluster was made.
 fn made_at(root: &Path) -> anyhow::Result<DateTime<Utc>> {
     let file = root.join("data/PG_VERSION");
@@ -354,6 +344,7 @@ mod tests {
 
     use super::*;
     use crate::config::{ProcessRole, Sources};
+    use crate::domain::zone::Zone;
 
     fn config(settings: &[(&str, &str)]) -> Config {
         let own = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
@@ -408,9 +399,9 @@ mod tests {
             let all = [&[("LE_ACCOUNT", "12345678")], more].concat();
             config(&all)
         };
-        assert_eq!(night(&config(&[])), Zone::UTC);
-        assert_eq!(night(&account(&[])), Zone::UTC);
+        assert_eq!(config(&[]).zone(), Zone::UTC);
+        assert_eq!(account(&[]).zone(), Zone::UTC);
         let berlin = account(&[("UNREAD_TIME_ZONE", "Europe/Berlin")]);
-        assert_eq!(night(&berlin).to_string(), "Europe/Berlin");
+        assert_eq!(berlin.zone().to_string(), "Europe/Berlin");
     }
 }

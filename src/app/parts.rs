@@ -6,6 +6,7 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
+use url::Url;
 
 use super::adapters::client;
 use super::roles::scan_pace;
@@ -23,8 +24,11 @@ use crate::domain::zone::Zone;
 use crate::hashing::Hasher;
 use crate::jobs::context::{ACCOUNT_DEFAULT, Account, Context};
 use crate::jobs::round::Sets;
+use crate::jobs::tell::Notify;
 use crate::liveperson;
 use crate::metrics::Metrics;
+use crate::secret::Secret;
+use crate::signed_post::{Receiver, Whereabouts};
 use crate::web;
 
 /// Everything the jobs need, from the settings.
@@ -64,9 +68,35 @@ pub fn context(
         window: TimeDelta::days(i64::from(config.liveperson.window_days))
             .min(liveperson::MAX_WINDOW),
         public_url: config.web.public_url.clone(),
+        dashboard_url: config.web.dashboard_url.clone(),
+        notify: notify(config)?,
         scan_pace: scan_pace(config)?,
         metrics: metrics.clone(),
         heartbeat_status: Arc::default(),
+    })
+}
+
+/// Who hears of incidents.
+fn notify(config: &Config) -> anyhow::Result<Notify> {
+    let whereabouts = if config.notify.private {
+        Whereabouts::Anywhere
+    } else {
+        Whereabouts::Public
+    };
+    let signed = config
+        .notify
+        .url
+        .as_ref()
+        .zip(config.notify.secret.as_ref());
+    let receiver = |(url, secret): (&Url, &Secret)| {
+        Receiver::new("UNREAD_NOTIFY_URL", url.clone(), secret, whereabouts)
+    };
+    Ok(Notify {
+        emails: config.notify.emails.clone(),
+        webhook: signed.map(receiver).transpose()?,
+        posts: config.notify.url.is_some(),
+        week: config.notify.week,
+        zone: config.zone(),
     })
 }
 
@@ -155,7 +185,7 @@ fn opt_outs(config: &Config, context: &Context) -> control::opt_outs::Policy {
     let accounts = config.accounts.iter().map(|account| account.id.clone());
     control::opt_outs::Policy {
         reach: config.web.opt_out_reach,
-        accounts: accounts.map(|id| (id.clone(), usual(&id))).collect(),
+        usual_senders: accounts.map(|id| (id.clone(), usual(&id))).collect(),
     }
 }
 

@@ -133,11 +133,14 @@ impl Channels {
 
     /// The way that an account's messages under this sender's key have gone; `None`: the settings have it no more.
     pub fn of_key(&self, account: &AccountId, channel: Channel, key: &str) -> Option<&dyn Adapter> {
-        let is_it = |adapter: &&dyn Adapter| {
-            connection_of(key) == self.foreign(channel, *adapter).as_deref()
-        };
+        let is_it = |adapter: &&dyn Adapter| self.is_of(*adapter, channel, key);
         let present = self.of(account, channel).filter(is_it);
         present.or_else(|| self.all(channel).find(is_it))
+    }
+
+    /// Whether messages under this sender's key go the way of an adapter.
+    pub fn is_of(&self, adapter: &dyn Adapter, channel: Channel, key: &str) -> bool {
+        connection_of(key) == self.foreign(channel, adapter).as_deref()
     }
 
     /// Those of these accounts that have this connection.
@@ -173,8 +176,10 @@ impl Channels {
     /// How the limit and the circuit of a sender are called: by its name, and where an account has a connection of its own also by that,
     /// since two brands may have one address at two servers.
     pub fn sender_key(&self, account: &AccountId, channel: Channel, sender: &str) -> String {
-        let adapter = self.of(account, channel);
-        match adapter.and_then(|adapter| self.foreign(channel, adapter)) {
+        let own = self
+            .of(account, channel)
+            .filter(|_| self.has_own(account, channel));
+        match own.and_then(|adapter| self.foreign(channel, adapter)) {
             Some(connection) => format!("{sender} ({connection})"),
             None => sender.to_owned(),
         }

@@ -29,19 +29,27 @@ impl Use {
     }
 }
 
-/// Those of the installation.
-pub fn read(r: &mut SettingsReader, uses: Use) -> Result<ChannelSettings, Noted> {
+/// Those of the installation. It needs some, if no account has its own.
+pub fn read(
+    r: &mut SettingsReader,
+    uses: Use,
+    role: ProcessRole,
+) -> Result<ChannelSettings, Noted> {
     if uses.is_none() {
         return Ok(ChannelSettings::default());
     }
     let smtp = read_mail(r, uses);
     let twilio = read_sms(r, uses);
-    Ok(ChannelSettings {
+    let settings = ChannelSettings {
         smtp: smtp?,
         twilio: twilio?,
         #[cfg(feature = "test-channel")]
         probe: read_probe(r)?,
-    })
+    };
+    if role.needs_channel() && settings.channels().is_empty() && !r.has_own_channels {
+        return Err(none_configured(r));
+    }
+    Ok(settings)
 }
 
 /// Those that the current account has as its own.
@@ -77,7 +85,7 @@ fn read_sms(r: &mut SettingsReader, uses: Use) -> Result<Option<twilio::TwilioSe
 }
 
 /// Notes that there is nothing to send with.
-pub fn none_configured(r: &mut SettingsReader) -> Noted {
+fn none_configured(r: &mut SettingsReader) -> Noted {
     r.problem(
         "SMTP_USER or TWILIO_ACCOUNT_SID",
         "is not set, so nothing could be sent",

@@ -5,6 +5,7 @@
 
 mod account;
 mod mail;
+mod notify;
 #[cfg(feature = "test-channel")]
 mod probe;
 mod process;
@@ -110,6 +111,7 @@ const SECTIONS: &[Section] = &[
     #[cfg(feature = "test-channel")]
     section("probe", "The test channel", probe::PROBE),
     section("web", "Web", web::WEB),
+    section("notify", "Who hears of incidents", notify::NOTIFY),
     section("worker", "Worker", process::WORKER),
     section("retention", "Retention", process::RETENTION),
     section("log", "Log", process::LOG),

@@ -17,6 +17,7 @@ mod journal;
 mod keys;
 mod names;
 mod network;
+mod notify;
 mod parse;
 mod problem;
 mod reader;
@@ -40,6 +41,7 @@ pub use host::{HostPattern, InvalidHost};
 pub use journal::Journal;
 pub use keys::reference;
 pub use network::{InvalidNetwork, Network};
+pub use notify::Notify;
 pub use parse::{is_loopback_name, log_level};
 pub use problem::{ConfigError, SettingProblem};
 pub use role::ProcessRole;
@@ -50,6 +52,7 @@ pub use web::Web;
 use crate::channel::AccountChannels;
 use crate::domain::ids::{AccountId, Channel};
 use crate::domain::live::{Agreed, OtherInstallation};
+use crate::domain::zone::Zone;
 use crate::secret::Secret;
 use reader::{Noted, SettingsReader};
 
@@ -78,6 +81,7 @@ pub struct Config {
     /// No two with the same id.
     pub accounts: Vec<AccountSettings>,
     pub liveperson: LivePerson,
+    pub notify: Notify,
     /// `None`: people log in with passwords only.
     pub sso: Option<Sso>,
     /// Those of the channels that are on, for accounts that have none of their own ([`Config::channels_of`]).
@@ -190,6 +194,12 @@ impl Config {
         }
     }
 
+    /// By whose clock the installation itself lives: that of the first account that has one.
+    pub fn zone(&self) -> Zone {
+        let mut zones = self.accounts.iter().filter_map(|account| account.time_zone);
+        zones.next().unwrap_or(Zone::UTC)
+    }
+
     /// With what accounts send that have nothing of their own.
     pub fn usual_channels(&self) -> AccountChannels<'_> {
         AccountChannels {
@@ -201,8 +211,8 @@ impl Config {
     /// The channels that any account has.
     pub fn channels_anywhere(&self) -> Vec<Channel> {
         let of_accounts = self.accounts.iter();
-        let mut all = of_accounts.flat_map(|account| self.channels_of(&account.id).channels());
-        let found: Vec<Channel> = all.by_ref().collect();
+        let of_accounts = of_accounts.flat_map(|account| self.channels_of(&account.id).channels());
+        let found: Vec<Channel> = of_accounts.collect();
         let is_there = |channel: &Channel| found.contains(channel) || self.channels.has(*channel);
         Channel::ALL.into_iter().filter(is_there).collect()
     }
@@ -244,10 +254,11 @@ fn read_all(r: &mut SettingsReader, role: ProcessRole) -> Result<Config, Noted> 
     // What cannot be read is a problem already.
     let dashboard = web.as_ref().is_ok_and(|web| web.dashboard);
     let uses = channel::Use::of(role, dashboard);
-    let channels = channel::read(r, uses);
     let accounts = account::read(r, role, uses);
     let liveperson = read_liveperson(r);
+    let channels = channel::read(r, uses, role);
     let sso = sso::read(r);
+    let notify = notify::read(r, role);
     let worker = read_worker(r);
     let live = r.setting("UNREAD_LIVE", parse::flag);
     let live_other_installation = r.optional("UNREAD_LIVE_OTHER_INSTALLATION", |raw| {
@@ -273,6 +284,7 @@ fn read_all(r: &mut SettingsReader, role: ProcessRole) -> Result<Config, Noted> 
         accounts: accounts?,
         liveperson: liveperson?,
         sso: sso?,
+        notify: notify?,
         channels: channels?,
         live: live?,
         live_other_installation: live_other_installation?,
@@ -282,9 +294,6 @@ fn read_all(r: &mut SettingsReader, role: ProcessRole) -> Result<Config, Noted> 
         log: log?,
         warnings: Vec::new(),
     };
-    if role.needs_channel() && config.channels_anywhere().is_empty() {
-        return Err(channel::none_configured(r));
-    }
     let serves = matches!(role, ProcessRole::Run | ProcessRole::Web) && config.web.dashboard;
     if serves && !config.web.passwords && config.sso.is_none() {
         let name = r.name_of("UNREAD_PASSWORDS");

@@ -48,6 +48,8 @@ pub struct SettingsReader<'a> {
     root: Table,
     account: CurrentAccount,
     channels: ChannelsOf,
+    /// Some account has channels of its own, right or wrong.
+    pub has_own_channels: bool,
     asked: BTreeSet<&'static str>,
     pub problems: Vec<SettingProblem>,
     pub warnings: Vec<String>,
@@ -64,6 +66,7 @@ impl<'a> SettingsReader<'a> {
             root: Table::new(),
             account: CurrentAccount::default(),
             channels: ChannelsOf::default(),
+            has_own_channels: false,
             asked: BTreeSet::from(["UNREAD_CONFIG"]),
             problems: Vec::new(),
             warnings: Vec::new(),
@@ -128,6 +131,7 @@ impl<'a> SettingsReader<'a> {
         if own.is_empty() {
             return Ok(None);
         }
+        self.has_own_channels = true;
         let incomplete = inherit::incomplete(&own);
         self.channels = ChannelsOf::Account(own);
         let done = match incomplete {

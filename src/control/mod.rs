@@ -13,6 +13,7 @@ pub mod effect;
 pub mod forecast;
 mod guessable;
 pub mod hold;
+pub mod incidents;
 pub mod known;
 pub mod labels;
 pub mod live;

@@ -25,7 +25,7 @@ use crate::hashing::Move;
 pub struct Policy {
     pub reach: Reach,
     /// All accounts of the installation, each with where its SMS come from whose rule names no sender, if the settings say so.
-    pub accounts: BTreeMap<AccountId, Option<String>>,
+    pub usual_senders: BTreeMap<AccountId, Option<String>>,
 }
 
 /// A text message that somebody sent to one of our numbers.
@@ -191,7 +191,7 @@ impl Policy {
         senders.extend(answer.messaging_service.as_deref());
         // Where Twilio chooses the number, nobody knows here which it is.
         let is_usual = |account: &&AccountId| {
-            let usual = self.accounts.get(*account).and_then(Option::as_deref);
+            let usual = self.usual_senders.get(*account).and_then(Option::as_deref);
             usual.is_none_or(|usual| senders.contains(&usual))
         };
         let usual: Vec<AccountId> = answer.accounts.iter().filter(is_usual).cloned().collect();
@@ -206,7 +206,7 @@ impl Policy {
     }
 
     fn all(&self) -> Vec<AccountId> {
-        self.accounts.keys().cloned().collect()
+        self.usual_senders.keys().cloned().collect()
     }
 
     /// The address, and the consumer's others if the setting says so.

@@ -1,6 +1,7 @@
 //! The people who log in: who they are, what they may do, how they get and change their passwords.
 
 mod links;
+mod mail;
 mod view;
 
 use chrono::{DateTime, Utc};
@@ -21,6 +22,7 @@ pub use links::{
     Invitation, Link, accept, address_of, first_link, invitation, log_in_by_link, login_link,
     new_link,
 };
+pub use mail::mail_link;
 pub use view::UserView;
 
 pub async fn list(pool: &PgPool) -> Result<Vec<UserView>, ControlError> {

@@ -21,6 +21,7 @@ pub mod heartbeat;
 pub mod hints;
 pub mod holds;
 pub mod idempotency;
+pub mod incidents;
 pub mod instance;
 pub mod journal;
 pub mod known;

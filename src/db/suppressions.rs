@@ -387,3 +387,20 @@ pub async fn page(
     .await?;
     readable(&rows)
 }
+
+/// How many people have opted out of messages of these accounts within a span, by their addresses.
+pub async fn opted_out(
+    db: impl PgExecutor<'_>,
+    accounts: &[AccountId],
+    (from, until): (DateTime<Utc>, DateTime<Utc>),
+) -> sqlx::Result<i64> {
+    sqlx::query_scalar(
+        "select count(distinct address_hash) from suppressions
+         where account = any ($1) and reason = 'opted_out' and source <> 'import' and created_at >= $2 and created_at < $3",
+    )
+    .bind(accounts)
+    .bind(from)
+    .bind(until)
+    .fetch_one(db)
+    .await
+}

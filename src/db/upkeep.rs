@@ -296,5 +296,6 @@ pub async fn prune(pool: &PgPool, keep: Retention, now: DateTime<Utc>) -> sqlx::
         }
     }
     gone += super::journal::prune(&mut *pool.acquire().await?).await?;
+    gone += super::incidents::prune(&mut *pool.acquire().await?, now - keep.audit, now).await?;
     Ok(gone + super::reminder_counts::prune(pool, now).await?)
 }

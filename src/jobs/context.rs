@@ -10,6 +10,7 @@ use url::Url;
 
 use super::heartbeat::HeartbeatStatus;
 use super::round::Sets;
+use super::tell::Notify;
 use crate::channel::render::{self, Texts};
 use crate::channel::{self, Channels};
 use crate::clock::Clock;
@@ -47,6 +48,10 @@ pub struct Context {
     pub test_recipients: Vec<test_message::TestRecipient>,
     /// Where links in reminders and provider callbacks lead.
     pub public_url: Url,
+    /// Where people of the installation look.
+    pub dashboard_url: Url,
+    /// Who hears of incidents.
+    pub notify: Notify,
     /// How far back scans look; deep scans look at what began before.
     pub window: TimeDelta,
     /// How accounts are to be scanned.

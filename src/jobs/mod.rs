@@ -10,6 +10,7 @@ pub mod deliver;
 pub mod forecast;
 pub mod heartbeat;
 pub mod hint;
+pub mod incidents;
 pub mod journal;
 pub mod names;
 pub mod rate_limiter;
@@ -21,6 +22,8 @@ pub mod scan;
 pub mod settle;
 pub mod skills;
 pub mod sweep;
+pub mod tell;
 pub mod way_out;
+pub mod week;
 
 pub use unread_queue as queue;

@@ -144,6 +144,7 @@ pub enum UpkeepJob {
     SyncSkills(AccountId),
     Prune,
     Redact,
+    Incidents,
 }
 
 pub fn upkeep(what: &UpkeepJob, run_at: DateTime<Utc>) -> Job {
@@ -153,6 +154,7 @@ pub fn upkeep(what: &UpkeepJob, run_at: DateTime<Utc>) -> Job {
         UpkeepJob::SyncSkills(account) => format!("sync_skills:{account}"),
         UpkeepJob::Prune => "prune".to_owned(),
         UpkeepJob::Redact => "redact".to_owned(),
+        UpkeepJob::Incidents => "incidents".to_owned(),
     };
     Job::new(key, run_at).with_args(json!(what))
 }

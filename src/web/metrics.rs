@@ -30,6 +30,7 @@ use crate::db::journal::Sink;
 use crate::domain::contact::Suppression;
 use crate::domain::hold::HoldKind;
 use crate::domain::ids::{AccountId, Channel, Provider};
+use crate::domain::incident::IncidentKind;
 use crate::domain::pause::Scope;
 use crate::domain::reminder::ReminderState;
 use crate::jobs::{names, queue};
@@ -297,6 +298,20 @@ async fn of_the_service(state: &AppState) -> anyhow::Result<Vec<MetricFamily>> {
         holds
             .with_label_values(&[kind.as_str()])
             .set(i64::from(is_active));
+    }
+    let incidents = gauges(
+        "unread_incidents",
+        "Incidents that people were told of and that are not over, by kind.",
+        &["kind"],
+    )?;
+    for kind in IncidentKind::ALL {
+        incidents.with_label_values(&[kind.as_str()]).set(0);
+    }
+    let begun = db::incidents::going_on(pool).await?.into_iter();
+    for incident in begun.filter(|incident| incident.begun_at.is_some()) {
+        incidents
+            .with_label_values(&[incident.trouble.kind.as_str()])
+            .inc();
     }
     let lag = seconds(
         "unread_journal_lag_seconds",

@@ -66,7 +66,8 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("version", &["db"]),
     ("db", &["domain", "hashing"]),
     // What outlives the database: files and posts, no SQL.
-    ("journal", &["domain", "secret", "trace"]),
+    ("journal", &["domain", "secret", "signed_post"]),
+    ("signed_post", &["secret", "trace"]),
     // The outside world. The adapters do not know each other, the database or the queue.
     ("liveperson", &["clock", "domain", "secret", "trace"]),
     ("channel", &["clock", "domain", "secret", "trace"]),
@@ -88,6 +89,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "liveperson",
             "metrics",
             "secret",
+            "signed_post",
             "standstill",
         ],
     ),

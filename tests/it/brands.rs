@@ -107,7 +107,7 @@ async fn with_neighbour(
             };
             t.rule_for(&key, &[Email, Sms], |rule| {
                 rule.steps = vec![step(Email, 10), step(Sms, 11)];
-                rule.gap = TimeDelta::zero();
+                rule.caps.gap = TimeDelta::zero();
             })
             .await;
         }

@@ -36,6 +36,7 @@ mod hostile;
 mod hosts;
 mod image;
 mod imports;
+mod incidents;
 mod keys;
 mod last_look;
 mod limits;

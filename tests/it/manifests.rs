@@ -127,13 +127,11 @@ const GIVEN: [(&str, &[&str]); 5] = [
             "UNREAD_BADGE_SECRET, UNREAD_HINT_SECRET, UNREAD_OIDC_CLIENT_SECRET",
         ],
     ),
-    (
-        "worker",
-        &[DATABASE, KEY, LIVEPERSON, CHANNELS, "UNREAD_JOURNAL_SECRET"],
-    ),
+    ("worker", &[DATABASE, KEY, LIVEPERSON, CHANNELS, OF_POSTS]),
     ("scheduler", &[DATABASE]),
     ("migrate", &[DATABASE]),
 ];
+const OF_POSTS: &str = "UNREAD_JOURNAL_SECRET, UNREAD_NOTIFY_SECRET";
 const DATABASE: &str = "DATABASE_URL";
 const KEY: &str = "UNREAD_SECRET, UNREAD_SECRET_OLD";
 const LIVEPERSON: &str = "LE_CLIENT_SECRET, LE_CONSUMER_SECRET, LE_TOKEN, LE_TOKEN_SECRET";
@@ -242,8 +240,10 @@ fn each_pod_is_given_its_own_secrets_and_can_start_with_them() {
                     "UNREAD_MAIL_POSTMARK_LOGIN" => environment.insert(name, "us:0123456789abcdef"),
                     "TWILIO_API_SECRET" if !api_key => None,
                     "TWILIO_AUTH_TOKEN" if api_key && pod == "worker" => None,
-                    "UNREAD_JOURNAL_SECRET" | "UNREAD_HINT_SECRET" => environment
-                        .insert(name, "whsec_YW4gYWdyZWVkIHNlY3JldCBvZiBzb21lIGxlbmd0aA=="),
+                    "UNREAD_JOURNAL_SECRET" | "UNREAD_NOTIFY_SECRET" | "UNREAD_HINT_SECRET" => {
+                        environment
+                            .insert(name, "whsec_YW4gYWdyZWVkIHNlY3JldCBvZiBzb21lIGxlbmd0aA==")
+                    }
                     _ => environment.insert(name, "0123456789abcdef0123456789abcdef"),
                 };
             }

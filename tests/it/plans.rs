@@ -45,6 +45,7 @@ async fn ask_everything(pool: &PgPool) {
         recipient: [1; 16],
         others: vec![[2; 16]],
         first: true,
+        language: "en".to_owned(),
         lease: TimeDelta::minutes(1),
     };
     let seen = SendingMark {

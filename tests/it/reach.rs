@@ -28,7 +28,7 @@ fn id(n: usize) -> AccountId {
 fn policy(reach: Reach, usual: Option<&str>) -> Policy {
     Policy {
         reach,
-        accounts: (0..3).map(|n| (id(n), usual.map(str::to_owned))).collect(),
+        usual_senders: (0..3).map(|n| (id(n), usual.map(str::to_owned))).collect(),
     }
 }
 

@@ -308,13 +308,13 @@ async fn beginning_attempts_reads_the_reminders_that_are_begun() {
     }
     let prepare = format!(
         "prepare begin_attempts(bigint[], text[], text[], bytea[], float8[], timestamptz, bigint[], bigint, text, boolean[],
-             bigint[], bytea[]) as {}",
+             bigint[], bytea[], text[]) as {}",
         unread::db::ledger::BEGIN
     );
     let explain = "explain (analyze, format text) execute begin_attempts(
         (array[1, 2, 3])::bigint[], array['a', 'a', 'a'], array[null, null, null]::text[],
         array['\\x01', '\\x02', '\\x03']::bytea[], array[60, 60, 60]::float8[], now(), array[1, 1, 1]::bigint[], 0, 'nobody',
-        array[true, true, true], array[1, 2]::bigint[], array['\\x04', '\\x05']::bytea[])";
+        array[true, true, true], array[1, 2]::bigint[], array['\\x04', '\\x05']::bytea[], array['en', 'en', 'en'])";
     sqlx::raw_sql(sqlx::AssertSqlSafe(prepare))
         .execute(&mut *conn)
         .await

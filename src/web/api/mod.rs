@@ -14,6 +14,7 @@ mod examples;
 pub mod extract;
 mod forecast;
 mod hold;
+mod incidents;
 mod live;
 mod overview;
 pub mod paging;
@@ -55,6 +56,7 @@ pub fn add(table: &mut RouteTable) {
     setup::add(table);
     live::add(table);
     hold::add(table);
+    incidents::add(table);
     tokens::add(table);
     users::add(table);
 }

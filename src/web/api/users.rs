@@ -36,13 +36,20 @@ struct PasswordLinkView {
     /// Returned only this once and stored nowhere: hand it to the person.
     url: String,
     expires_at: DateTime<Utc>,
+    /// Whether it was mailed to the person, whose name is an e-mail address then.
+    mailed: bool,
 }
 
-fn link_view(state: &AppState, link: &Link) -> Result<PasswordLinkView, ApiError> {
+async fn link_view(
+    state: &AppState,
+    name: &str,
+    link: &Link,
+) -> Result<PasswordLinkView, ApiError> {
     let url = control::users::address_of(&state.dashboard_url, link);
     Ok(PasswordLinkView {
         url: url.map_err(ControlError::from)?.into(),
         expires_at: link.expires_at,
+        mailed: control::users::mail_link(&state.context, name, link).await?,
     })
 }
 
@@ -93,8 +100,8 @@ async fn add_user(
     let by = caller.by();
     let (user, link) = control::users::add(&state.pool, &new.name, rights, by, now).await?;
     let added = AddedUser {
+        password_link: link_view(&state, &user.name, &link).await?,
         user,
-        password_link: link_view(&state, &link)?,
     };
     Ok((
         StatusCode::CREATED,
@@ -203,7 +210,8 @@ async fn new_password_link(
 ) -> Result<Response, ApiError> {
     let now = state.clock.now();
     let link = control::users::new_link(&state.pool, which.id, caller.by(), now).await?;
-    let link = link_view(&state, &link)?;
+    let user = control::users::find(&state.pool, which.id).await?;
+    let link = link_view(&state, &user.name, &link).await?;
     Ok((
         StatusCode::CREATED,
         Extension(Unrepeatable),

@@ -16,6 +16,7 @@ use crate::channel::adapter::Adapter;
 use crate::control;
 use crate::control::ControlError;
 use crate::control::effect::{OfRule, OfStep, ReturnOutcome};
+use crate::control::incidents::IncidentView;
 use crate::control::overview::{ScanRound, ScanView};
 use crate::control::senders::CircuitView;
 use crate::domain::access::Permission;
@@ -25,6 +26,9 @@ use crate::domain::round;
 use crate::jobs::context::ACCOUNT_DEFAULT;
 use crate::web::AppState;
 use crate::web::access::RouteTable;
+
+/// Shown on the page.
+const INCIDENTS: i64 = 20;
 
 pub fn add(table: &mut RouteTable) {
     table.page(Permission::View, "/connections", channels);
@@ -41,6 +45,17 @@ struct ChannelsPage<'a> {
     set_up: bool,
     scans: Vec<ScanRow<'a>>,
     passes: Vec<PassesRow>,
+    incidents: Vec<IncidentRow>,
+    /// Who hears of them.
+    audience: String,
+}
+
+#[derive(Serialize)]
+struct IncidentRow {
+    #[serde(flatten)]
+    incident: IncidentView,
+    began: Moment,
+    over: Option<Moment>,
 }
 
 /// How conversations of an account are looked at.
@@ -125,7 +140,17 @@ async fn channels(page: PageFrame, Shared(state): Shared<AppState>) -> Result<Re
         may: may && circuit.is_theirs,
         shared: !circuit.is_theirs,
     });
+    let incidents = control::incidents::list(&state.context, &page.accounts, INCIDENTS).await?;
     let values = ChannelsPage {
+        incidents: incidents
+            .into_iter()
+            .map(|incident| IncidentRow {
+                began: labels::time(incident.since, now),
+                over: incident.until.map(|at| labels::time(at, now)),
+                incident,
+            })
+            .collect(),
+        audience: control::incidents::audience(&state.context).await?,
         senders,
         paused: cards.collect(),
         several: accounts.len() > 1,

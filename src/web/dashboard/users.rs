@@ -39,6 +39,8 @@ struct UsersPageNotice<'a> {
     name: &'a str,
     /// Whose link was just made.
     link: Option<(&'a str, &'a Link)>,
+    /// It was mailed to them.
+    mailed: bool,
 }
 
 #[derive(Serialize)]
@@ -58,6 +60,7 @@ struct LinkShown<'a> {
     name: &'a str,
     url: String,
     expires: Moment,
+    mailed: bool,
 }
 
 async fn render(
@@ -75,6 +78,7 @@ async fn render(
             name,
             url: url.into(),
             expires,
+            mailed: beside.mailed,
         })
     });
     let values = UsersPage {
@@ -193,6 +197,7 @@ async fn add_user(
     let faults = match add_given(&page, &state, &new, now).await {
         Ok((user, link)) => {
             let beside = UsersPageNotice {
+                mailed: users::mail_link(&state.context, &user.name, &link).await?,
                 link: Some((&user.name, &link)),
                 ..UsersPageNotice::default()
             };
@@ -208,7 +213,7 @@ async fn add_user(
     let beside = UsersPageNotice {
         faults: &faults,
         name: &new.name,
-        link: None,
+        ..UsersPageNotice::default()
     };
     render(&page, &state, StatusCode::UNPROCESSABLE_ENTITY, beside).await
 }
@@ -269,6 +274,7 @@ async fn new_link(
         .find(|user| user.id == id)
         .map_or("", |user| &user.name);
     let beside = UsersPageNotice {
+        mailed: users::mail_link(&state.context, name, &link).await?,
         link: Some((name, &link)),
         ..UsersPageNotice::default()
     };

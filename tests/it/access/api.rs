@@ -4,6 +4,8 @@ use chrono::TimeDelta;
 use reqwest::Method;
 use serde_json::{Value, json};
 use unread::domain::access::{Permission, Role};
+use unread::sandbox::rules::When;
+use unread::sandbox::smtp::{Phase, SmtpFault};
 
 use crate::harness::run_test;
 use crate::person::Answer;
@@ -313,6 +315,19 @@ async fn people_and_tokens_can_be_looked_after_on_their_pages() {
             .await;
         assert_eq!(added.status, 200);
         assert!(added.text.contains("/setup/"), "the link is shown");
+        assert!(
+            added
+                .text
+                .contains("It was sent to ben@example.net by e-mail.")
+        );
+        let mails = t.mails();
+        assert_eq!(mails.len(), 1);
+        assert_eq!(mails[0].to, ["ben@example.net"]);
+        let text = mails[0].text.clone().unwrap();
+        let link = text
+            .split_whitespace()
+            .find(|word| word.contains("/setup/"));
+        assert!(added.text.contains(link.unwrap()), "the same link");
         let refused = ann
             .form("/team", &[("name", "ben@example.net"), ("role", "editor")])
             .await;
@@ -334,6 +349,16 @@ async fn people_and_tokens_can_be_looked_after_on_their_pages() {
         for path in ["/settings", "/api", "/activity?by=nobody"] {
             assert_eq!(ann.get(path).await.status, 200, "{path}");
         }
+        // A mail server that does not take it, and a name that is no address: the link is on the page alone.
+        let refused = SmtpFault::reply(Phase::Mail, When::always(), "451 4.3.0 Try later");
+        t.sandbox.smtp().faults().add(refused);
+        for name in ["eve@example.net", "eve"] {
+            let added = ann
+                .form("/team", &[("name", name), ("role", "viewer")])
+                .await;
+            assert!(added.text.contains("/setup/") && added.text.contains("Share it in person"));
+        }
+        assert!(t.mails().is_empty());
     })
     .await;
 }

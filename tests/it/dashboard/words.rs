@@ -68,8 +68,8 @@ async fn a_text_of_ones_own_is_live_after_twelve_clicks_and_no_code() {
             clicks: 0,
         };
         hand.follow("Rules").await;
-        b.sees("New rule").await;
-        hand.press("New rule or edit").await;
+        b.arrives_at("/rules").await;
+        hand.follow("All other skills").await;
         b.sees("What a customer would get").await;
         hand.follow("Message").await;
         // The standard text stands in the fields.
