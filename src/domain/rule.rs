@@ -319,18 +319,18 @@ impl ChannelSettings {
         }
     }
 
-    /// The rule's own text for a reader's language tag (`pt-BR`), with its own tag: of that tag, else of a more general one (`pt`).
-    /// `None`: the built-in text, which is preferred to an own one that the reader cannot read if it `is_built_in` for this reader. In
-    /// languages that have neither, English.
+    /// The rule's own text for a reader's language tag (`pt-BR`), with its own tag: of that tag, else of a more general one (`pt`), else
+    /// of the language of the built-in text that this reader would get. `None`: the built-in text, which is preferred to an own one that
+    /// the reader cannot read. In languages that have neither, English.
     pub fn template_for(
         &self,
         language: Option<&str>,
-        is_built_in: bool,
+        built_in: Option<&str>,
     ) -> Option<(&str, &Template)> {
         let wanted = language.unwrap_or_default();
         let tags = self.templates.keys().map(String::as_str);
-        let tag = lookup(tags.clone(), wanted)
-            .or_else(|| (!is_built_in).then(|| lookup(tags, "en")).flatten())?;
+        let tag =
+            lookup(tags.clone(), wanted).or_else(|| lookup(tags, built_in.unwrap_or("en")))?;
         Some((tag, self.templates.get(tag)?))
     }
 }

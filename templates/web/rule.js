@@ -160,7 +160,7 @@ form.addEventListener("toggle", (event) => {
   next.open = false;
   for (const field of next.querySelectorAll("[name]")) {
     field.name = field.name.replace(/_w(\d+)_/, (_, row) => `_w${Number(row) + 1}_`);
-    field.id = field.id && field.name;
+    if (field.id) field.id = field.name;
     field.checked = false;
     if (field.type !== "checkbox") field.value = "";
   }

@@ -124,8 +124,7 @@ pub fn own_text<'s>(
     own: &'s ChannelSettings,
     language: Option<&str>,
 ) -> Option<(&'s str, &'s Template)> {
-    let is_built_in = language.and_then(nearest).is_some();
-    own.template_for(language, is_built_in)
+    own.template_for(language, language.and_then(nearest))
 }
 
 /// The built-in text of a channel in the nearest language, as a template to begin an own one with.

@@ -363,7 +363,7 @@ fn the_html_is_in_the_language_of_the_text_that_was_chosen() {
         (&["az-Arab", "en"], "az-Arab-IR", "az-Arab", "rtl"),
         (&["pt", "pt-BR", "en"], "pt-BR", "pt-BR", "ltr"),
         (&["pt", "pt-BR", "en"], "pt-PT", "pt", "ltr"),
-        (&["pt-BR", "en"], "pt-PT", "en", "ltr"),
+        (&["pt-BR", "en"], "pt-PT", "pt-BR", "ltr"),
         (&["zh-Hant", "en"], "zh-Hant-TW", "zh-Hant", "ltr"),
         // The built-in texts, where none of the brand's is near.
         (&["he"], "de-AT", "de", "ltr"),

@@ -429,14 +429,14 @@ fn a_language_falls_back_to_its_primary_then_to_english() {
     for (language, expected) in cases {
         assert_eq!(
             settings
-                .template_for(language, false)
+                .template_for(language, None)
                 .map(|(tag, t)| (tag, t.text.as_str())),
             Some((expected, expected)),
             "{language:?}"
         );
     }
     assert_eq!(
-        ChannelSettings::default_for(Channel::Sms).template_for(Some("pt-BR"), false),
+        ChannelSettings::default_for(Channel::Sms).template_for(Some("pt-BR"), None),
         None
     );
 }

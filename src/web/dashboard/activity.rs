@@ -153,6 +153,8 @@ struct Subjects {
     skills: BTreeMap<(AccountId, SkillId), String>,
     /// By the key of a rule and its version.
     changes: BTreeMap<(String, i64), Value>,
+    /// Whether who reads it sees several accounts, so that each is named.
+    names_accounts: bool,
 }
 
 impl Subjects {
@@ -164,6 +166,7 @@ impl Subjects {
         let mut found = Self {
             skills: BTreeMap::new(),
             changes: BTreeMap::new(),
+            names_accounts: page.accounts.ids().len() > 1,
         };
         // The newest version that is told of each rule; those before it come with it.
         let mut rules: BTreeMap<String, (RuleKey, i64)> = BTreeMap::new();
@@ -238,9 +241,10 @@ impl Subjects {
             labels::skill(name.map(String::as_str), skill)
         });
         let skill = skill.unwrap_or_else(|| "All other skills".to_owned());
-        match state.account_ids().len() {
-            1 => skill,
-            _ => format!("{skill} ({})", state.brand_of(&key.account)),
+        if self.names_accounts {
+            format!("{skill} ({})", state.brand_of(&key.account))
+        } else {
+            skill
         }
     }
 

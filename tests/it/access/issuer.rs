@@ -111,7 +111,7 @@ pub struct Sent {
 }
 
 pub async fn begin(t: &TestApp, issuer: &Issuer) -> Sent {
-    begin_at(t, issuer, "/login/sso?to=/audit").await
+    begin_at(t, issuer, "/login/sso?to=/activity").await
 }
 
 /// Begins on another page than that of the login.
@@ -166,7 +166,7 @@ pub fn claims(t: &TestApp, issuer: &Issuer, sent: &Sent) -> Value {
 
 /// Goes the whole way with claims that were changed.
 pub async fn log_in(t: &TestApp, issuer: &Issuer, change: impl FnOnce(&mut Value)) -> Answer {
-    log_in_at(t, issuer, "/login/sso?to=/audit", change).await
+    log_in_at(t, issuer, "/login/sso?to=/activity", change).await
 }
 
 /// As [`log_in`], from another page.

@@ -238,7 +238,7 @@ async fn a_session_ends_when_it_is_not_used_and_in_any_case_after_its_time() {
         let gone = idle.get("/activity?by=ann").await;
         assert_eq!(
             (gone.status.as_u16(), gone.location()),
-            (303, "/login?to=%2Faudit%3Fby%3Dann")
+            (303, "/login?to=%2Factivity%3Fby%3Dann")
         );
         assert_eq!(
             idle.ask(Method::GET, "/api/v1/accounts")

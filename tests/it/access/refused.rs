@@ -121,7 +121,7 @@ async fn a_locked_name_is_on_record_once_and_a_made_up_one_never() {
         let ed = t.person(Role::Editor).await;
         let page = ed.get("/activity").await.text;
         assert!(
-            page.contains("Locked after too many login attempts"),
+            page.contains("had to wait") && page.contains("after too many login attempts"),
             "{page}"
         );
     })

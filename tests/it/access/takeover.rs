@@ -11,7 +11,7 @@ use crate::person::Answer;
 
 const ANN: &str = "ann@example.net";
 const PASSWORD: &str = "correct horse battery";
-const LOGIN: &str = "/login/sso?to=/audit";
+const LOGIN: &str = "/login/sso?to=/activity";
 
 async fn with_password(t: &TestApp, name: &str, role: Role) -> i64 {
     let password = Secret::new(PASSWORD);

@@ -108,16 +108,13 @@ async fn publishes_a_rule(b: &Browser) {
         .await;
     b.reach("Wait of step 1").await;
     b.overwrite("5").await;
-    b.reach("More timing options").await;
+    b.reach("First name").await;
+    b.keys([ENTER]).await;
+    b.reach("More").await;
     b.keys([ENTER]).await;
     b.reach("Remind while the conversation is waiting for an agent")
         .await;
     b.keys([SPACE]).await;
-    b.reach("Message standard text").await;
-    b.keys([ENTER]).await;
-    b.reach("Insert…").await;
-    b.keys([ENTER]).await;
-    b.reach("first_name").await;
     b.reach("Publish").await;
     b.keys([ENTER]).await;
     b.sees("Version 1 is live").await;
