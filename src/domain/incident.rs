@@ -230,11 +230,14 @@ mod tests {
         told
     }
 
+    /// Whether it is there at a minute.
+    type IsThere = fn(i64) -> bool;
+
     #[test]
     fn each_is_told_once_when_it_begins_and_once_when_it_is_over() {
         use IncidentKind::{Hold, LivePerson, SenderPaused};
         #[rustfmt::skip]
-        let cases: [(IncidentKind, fn(i64) -> bool, &[(i64, &str)]); 7] = [
+        let cases: [(IncidentKind, IsThere, &[(i64, &str)]); 7] = [
             (SenderPaused, |_| false, &[]),
             (SenderPaused, |n| n < 2, &[]),
             (SenderPaused, |n| n < 30, &[(2, "begins"), (39, "ends")]),

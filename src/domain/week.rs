@@ -1,6 +1,8 @@
 //! The week's result: when it is due, and how it is said in one screen. Of what reminding brings about it says something only where that
 //! is more than chance.
 
+use std::fmt::Write as _;
+
 use chrono::{DateTime, Datelike as _, NaiveDate, TimeDelta, Timelike as _, Utc, Weekday};
 
 use super::effect::{Share, lift};
@@ -76,7 +78,8 @@ impl WeekFigures {
             grouped(self.opted_out),
         );
         if let Some(more) = self.more_than_without() {
-            text += &format!(
+            let _ = write!(
+                text,
                 "\nAbout {} customers came back who would not have without a reminder ({} to {}, in 95 of 100 cases).",
                 grouped(more.about),
                 grouped(more.least),

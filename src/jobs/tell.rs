@@ -274,11 +274,13 @@ mod tests {
         }
     }
 
+    type Texts = &'static [&'static str];
+
     #[test]
     fn one_mail_tells_what_is_wrong_first_and_what_is_over_after_it() {
         let over = Some("2026-01-05T12:30:00Z");
         #[rustfmt::skip]
-        let cases: [(Vec<Notice>, &str, &[&str], &[&str]); 4] = [
+        let cases: [(Vec<Notice>, &str, Texts, Texts); 4] = [
             (vec![notice(1, 7, "A is paused.", None)], "A is paused.", &["A is paused.\nSince 2026-01-05 12:00 UTC. Fix it.", "https://unread.example/"], &["Over"]),
             (vec![notice(1, 7, "A is paused.", over), notice(2, 8, "B is paused.", None)], "B is paused.",
                 &["B is paused.\nSince", "Over: A is paused.\nFrom 2026-01-05 12:00 UTC to 2026-01-05 12:30 UTC."], &["Over: B"]),

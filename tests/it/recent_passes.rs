@@ -318,7 +318,7 @@ async fn whose_badge_is_open_is_asked_about_by_id_and_nobody_else() {
                 .await
                 .unwrap();
         assert_eq!(told, (1, 2, 2));
-        let page = t.person(Role::Viewer).await.get("/channels").await.text;
+        let page = t.person(Role::Viewer).await.get("/connections").await.text;
         assert!(page.contains("Badges on open pages"), "{page}");
         let metrics = t.http.get(&t.metrics).send().await.unwrap();
         let metrics = metrics.text().await.unwrap();
@@ -374,8 +374,8 @@ async fn an_error_of_a_recent_pass_is_shown_until_the_next_one_succeeds() {
     with_recent_passes(async |t| {
         known(t, 1).await;
         let shown = async || {
-            let page = t.person(Role::Viewer).await.get("/channels").await.text;
-            page.contains("class=\"state failed\"")
+            let page = t.person(Role::Viewer).await.get("/connections").await.text;
+            page.contains("<span class=\"state failed\">Error</span>")
         };
         assert!(!shown().await);
         let full = full_pass_at(t).await;
