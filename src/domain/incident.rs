@@ -230,6 +230,9 @@ mod tests {
         told
     }
 
+    /// The minute, and what is said then.
+    type Said = (i64, &'static str);
+
     /// Whether it is there at a minute.
     type IsThere = fn(i64) -> bool;
 
@@ -237,7 +240,7 @@ mod tests {
     fn each_is_told_once_when_it_begins_and_once_when_it_is_over() {
         use IncidentKind::{Hold, LivePerson, SenderPaused};
         #[rustfmt::skip]
-        let cases: [(IncidentKind, IsThere, &[(i64, &str)]); 7] = [
+        let cases: [(IncidentKind, IsThere, &[Said]); 7] = [
             (SenderPaused, |_| false, &[]),
             (SenderPaused, |n| n < 2, &[]),
             (SenderPaused, |n| n < 30, &[(2, "begins"), (39, "ends")]),
