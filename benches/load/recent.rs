@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::future::try_join_all;
 use sqlx::PgPool;
 use tokio::time::Instant;
 use unread::clock::Clock;
@@ -17,8 +18,8 @@ use unread::postgres::{Durability, Options, Server};
 use unread::sandbox::world::{CUSTOMER_CARE, ORDERS, Shape, Visibility, World};
 use unread::sandbox::{ACCOUNT, Options as SandboxOptions, Sandbox};
 
+use crate::free_port;
 use crate::stage::{Process, go_live, until};
-use crate::{free_port, ledger};
 
 /// Of the open conversations one in so many is active within the last twenty minutes.
 const ACTIVE: usize = 50;
@@ -169,7 +170,8 @@ impl RecentStage {
         let length = TimeDelta::days(2);
         let half = u32::try_from(open / 2)?;
         let shape = Shape {
-            started_at: (now - length - TimeDelta::hours(1)).timestamp_millis(),
+            // Too long ago for reminders: these would be sent beside.
+            started_at: (now - length - TimeDelta::days(3)).timestamp_millis(),
             every_ms: length.num_milliseconds() / i64::from(half),
             answered_after_ms: 60_000,
             email: true,
@@ -232,9 +234,14 @@ impl RecentStage {
             "the first full pass, without a limit of calls: {:.0} s",
             began.elapsed().as_secs_f64()
         );
-        drop(scheduler);
-        ledger::scans_ended(&self.pool).await?;
-        drop(worker);
+        drop((worker, scheduler));
+        // The scans that they had begun since are nobody's.
+        for sql in [
+            "delete from apalis.jobs where job_type = 'scan'",
+            "update scans set lane = null",
+        ] {
+            sqlx::query(sql).execute(&self.pool).await?;
+        }
         Ok(())
     }
 
@@ -312,25 +319,22 @@ impl RecentStage {
     /// Asks for each badge that does not show the message yet, as a page does; a message that LivePerson does not show cannot be known.
     async fn ask_badges(&self, http: &reqwest::Client, followed: &mut [Followed]) -> Result<()> {
         let now = Clock::System.now();
-        for of in followed
+        let waiting = followed
             .iter_mut()
-            .filter(|of| of.badge_at.is_none() && of.visible_at <= now)
-        {
+            .filter(|of| of.badge_at.is_none() && of.visible_at <= now);
+        let asked = waiting.map(|of| async move {
             let url = format!(
                 "http://{}/helpers/msghist/{ACCOUNT}/{}/unreadByConsumer",
                 self.badge, of.consumer
             );
-            let answer: serde_json::Value = http
-                .get(url)
-                .send()
-                .await?
-                .error_for_status()?
-                .json()
-                .await?;
+            let answer = http.get(url).send().await?.error_for_status()?;
+            let answer: serde_json::Value = answer.json().await?;
             if answer["unreadByConsumer"] == true {
                 of.badge_at = Some(Clock::System.now());
             }
-        }
+            anyhow::Ok(())
+        });
+        try_join_all(asked).await?;
         Ok(())
     }
 
