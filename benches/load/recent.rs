@@ -180,7 +180,7 @@ impl RecentStage {
         let mut all = self.world.populate(ACCOUNT, CUSTOMER_CARE, half, shape)?;
         all.extend(self.world.populate(ACCOUNT, ORDERS, half, shape)?);
         // Spread over all start times: the step has no divisor in common with how many there are.
-        let step = (open / 3..).find(|step| gcd(*step, all.len()) == 1);
+        let step = (open / 3..open).find(|step| gcd(*step, all.len()) == 1);
         let step = step.context("there is a step")?;
         let place = |n: usize| n * step % all.len();
         let ids: Vec<String> = (0..active + followed)
