@@ -22,7 +22,7 @@ pub enum TextPiece {
     /// `{{link}}`
     Value(&'static str),
     /// `{{#if agent}}{{agent}} of {{brand}}{{else}}{{brand}}{{/if}}`: the words around a name are said only with it. They, and what is said
-    /// instead, may have [`BRAND`] in them.
+    /// instead, may have `BRAND` in them.
     Name {
         variable: &'static str,
         before: String,
