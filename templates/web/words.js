@@ -183,8 +183,8 @@ const messages = (() => {
     field.append("If unknown, write", choice);
     const words = input("Words", now === "words" ? piece.otherwise : "", (text) => change(text));
     words.hidden = now !== "words";
-    choice.addEventListener("input", (event) => {
-      event.stopPropagation();
+    choice.addEventListener("input", (event) => event.stopPropagation());
+    choice.addEventListener("change", () => {
       words.hidden = choice.value !== "words";
       change(choice.value === "brand" ? BRAND : choice.value === "words" ? toKeep(words.querySelector("input").value) : "");
     });

@@ -110,7 +110,8 @@ async fn publishes_a_rule(b: &Browser) {
     b.overwrite("5").await;
     b.reach("First name").await;
     b.keys([ENTER]).await;
-    b.reach("More").await;
+    // What is folded says beside its name what is set there.
+    b.reach_one_of("More 2 hours apart").await;
     b.keys([ENTER]).await;
     b.reach("Remind while the conversation is waiting for an agent")
         .await;
