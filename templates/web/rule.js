@@ -9,28 +9,32 @@ const steps = document.getElementById("steps");
 let waiting = 0;
 let asked = 0;
 
-// What the server makes of the form; with the wish of a button, after it.
-async function ask(wish) {
+// What the server makes of the form; with the wish of a button, after it, and what was chosen for that.
+async function ask(wish, chosen = {}) {
   const body = new URLSearchParams(new FormData(form));
   if (wish) body.set("do", wish);
+  for (const [name, value] of Object.entries(chosen)) body.set(name, value);
   const answer = await fetch(form.dataset.look, { method: "POST", credentials: "same-origin", redirect: "manual", body });
   return answer.ok ? answer.text() : null;
 }
 
-async function lookAgain(wish) {
+// Returns whether there was an answer.
+async function lookAgain(wish, chosen) {
   const mine = ++asked;
   const before = stepsWritten();
   try {
-    const answer = await ask(wish);
-    if (answer === null || (mine !== asked && !wish)) return;
+    const answer = await ask(wish, chosen);
+    if (answer === null || (mine !== asked && !wish)) return false;
     look.innerHTML = answer;
     for (const part of look.querySelectorAll("template[data-part]")) {
       if (part.dataset.part !== "steps" && !part.dataset.part.endsWith("-texts")) showPart(part.dataset.part);
     }
     if ((wish || inOrder) && before === stepsWritten()) showSteps();
     if (!wish?.startsWith("text_")) messages.showMails();
+    return true;
   } catch {
     // The next change asks again.
+    return false;
   }
 }
 
@@ -93,19 +97,38 @@ steps.addEventListener("click", (event) => {
   changeSteps(button.value);
 });
 
-// The texts of a channel, as a button has changed them.
-async function changeTexts(wish) {
+// The texts of a channel, as a button has changed them: one button after the other, so that none is lost.
+let changing = Promise.resolve();
+
+function changeTexts(wish, chosen) {
+  const next = () => changeNow(wish(), chosen);
+  changing = changing.then(next, next);
+}
+
+async function changeNow(wish, chosen) {
+  if (!wish) return;
   const [, what, channel] = wish.split("_");
-  const before = written();
-  await lookAgain(wish);
-  const found = look.querySelector(`template[data-part="${channel}-texts"]`);
+  let before = null;
   // What was written meanwhile is not in the answer.
-  if (!found || before !== written()) return;
+  while (before !== written()) {
+    before = written();
+    if (!(await lookAgain(wish, chosen))) return;
+  }
+  const found = look.querySelector(`template[data-part="${channel}-texts"]`);
+  if (!found) return;
   messages.replace(channel, found.content.cloneNode(true), what !== "add");
   if (what === "show") return;
   document.querySelector(`#${channel}-texts [role=tab][aria-selected=true]`)?.focus();
   unsaved.add(form);
   saveSoon(SAVED_AFTER);
+}
+
+// What a button asks for. Its row may have another number since it was pressed.
+function wishOf(button) {
+  const key = button.closest(".language")?.dataset.key;
+  if (button.isConnected || !key) return button.value;
+  const now = form.querySelectorAll(`.language[data-key="${key}"] button[value^=text_]`);
+  return [...now].find((other) => other.textContent === button.textContent)?.value ?? "";
 }
 
 form.addEventListener("click", (event) => {
@@ -114,19 +137,19 @@ form.addEventListener("click", (event) => {
   if (code) {
     const panel = code.closest(".language");
     const [channel] = panel.dataset.key.split("/");
-    if (messages.toggleCode(panel)) changeTexts(`text_show_${channel}`);
+    if (messages.toggleCode(panel)) changeTexts(() => `text_show_${channel}`);
   }
   if (!button) return;
   event.preventDefault();
   const add = button.value.startsWith("text_add_") && button.parentElement.querySelector("select");
   if (add && !add.value) add.focus();
-  else changeTexts(button.value);
+  else changeTexts(() => wishOf(button), add ? { [add.name]: add.value } : {});
 });
 
 // What was written before a login has come back into the fields.
 form.addEventListener("input", (event) => {
   if (event.target !== form) return;
-  for (const part of form.querySelectorAll("[data-message]")) changeTexts(`text_show_${part.dataset.message}`);
+  for (const part of form.querySelectorAll("[data-message]")) changeTexts(() => `text_show_${part.dataset.message}`);
 });
 
 // A link into a part that is folded, or hidden by another language, opens it.

@@ -183,8 +183,8 @@ const messages = (() => {
     field.append("If unknown, write", choice);
     const words = input("Words", now === "words" ? piece.otherwise : "", (text) => change(text));
     words.hidden = now !== "words";
-    choice.addEventListener("input", (event) => {
-      event.stopPropagation();
+    choice.addEventListener("input", (event) => event.stopPropagation());
+    choice.addEventListener("change", () => {
       words.hidden = choice.value !== "words";
       change(choice.value === "brand" ? BRAND : choice.value === "words" ? toKeep(words.querySelector("input").value) : "");
     });
@@ -364,8 +364,12 @@ const messages = (() => {
     replace(channel, content, keep) {
       const block = document.getElementById(`${channel}-texts`);
       const before = block.querySelector(".language:not([hidden])")?.dataset.key;
+      const adding = block.querySelector(".another select")?.value;
       widths.disconnect();
       block.replaceChildren(content);
+      // A language that was chosen, and not added yet, stays chosen.
+      const still = [...block.querySelectorAll(".another option")].find((option) => option.value === adding);
+      if (still) still.selected = true;
       setUp(block, keep ? before : undefined);
       for (const beside of form.querySelectorAll(".beside[data-mail]")) widths.observe(beside);
     },

@@ -141,27 +141,20 @@ pub fn tabs(caller: &Caller, path: &str, set_up: bool) -> Vec<NavLink> {
     if links.len() > 1 { links } else { Vec::new() }
 }
 
-/// The pages of the menu and their tabs, for who looks for one by its name.
+/// The pages of the menu and their tabs, for who looks for one by its name: a page has each name that it is shown by.
 pub fn pages(caller: &Caller) -> Vec<NavLink> {
     let entries = [&SETTING_UP]
         .into_iter()
         .chain(MESSAGING)
         .chain(ADMINISTRATION);
-    let places = entries.flat_map(|entry| {
-        let own = entry.tabs.is_empty().then_some(entry.place);
-        own.into_iter().chain(entry.tabs.iter().copied())
-    });
-    let mut links: Vec<NavLink> = Vec::new();
-    for (href, label, needs) in places {
-        if caller.may(needs) && links.iter().all(|known| known.href != href) {
-            links.push(NavLink {
-                href,
-                label,
-                current: false,
-            });
-        }
-    }
-    links
+    let places = entries.flat_map(|entry| std::iter::once(&entry.place).chain(entry.tabs));
+    let allowed = places.filter(|(.., needs)| caller.may(*needs));
+    let link = |(href, label, _): &Place| NavLink {
+        href,
+        label,
+        current: false,
+    };
+    allowed.map(link).collect()
 }
 
 /// The page of the menu that `path` is, or is below of.

@@ -241,6 +241,9 @@ async fn rules(t: &TestApp, gallery: &mut Gallery<'_>) {
         .await;
     b.choose("SMS: more languages", "Czech").await;
     b.press("Add to SMS").await;
+    // The new language is shown; what can be done with it is in its menu.
+    b.sees("Your own text").await;
+    b.press("Start from").await;
     b.sees("Remove Czech").await;
     b.write(
         "Text",

@@ -1,9 +1,10 @@
 //! The texts of a rule as a marketer writes them: with names between the words and no code, and the message always beside them.
 
+use serde_json::Value;
 use unread::domain::access::Role;
 
 use crate::chromium::Browser;
-use crate::harness::{TestApp, run_test};
+use crate::harness::{TestApp, eventually, run_test};
 use crate::person::Person;
 
 const EDITOR: &str = "/rules/12345678/default";
@@ -155,10 +156,15 @@ async fn a_text_is_shown_as_it_will_be_read_in_every_language_and_as_code_for_wh
         b.sees_in_frame("iframe[name=mail-email-de]", "Guten Tag Dana")
             .await;
         b.write("Preheader", "Eine Antwort wartet").await;
+        // It may say so of what was written before.
         b.sees("Saved").await;
-        let rule = person.get("/api/v1/rules/12345678/default").await.json();
-        let templates = &rule["draft"]["settings"]["channels"]["email"]["templates"];
-        assert_eq!(templates["de"]["preheader"], "Eine Antwort wartet");
+        let mut templates = Value::Null;
+        eventually("the preheader is in the draft", async || {
+            let rule = person.get("/api/v1/rules/12345678/default").await.json();
+            templates = rule["draft"]["settings"]["channels"]["email"]["templates"].clone();
+            templates["de"]["preheader"] == "Eine Antwort wartet"
+        })
+        .await;
         assert!(templates.get("en").is_none(), "{templates}");
     })
     .await;

@@ -79,7 +79,8 @@ async fn look_again(
     Path(of): RulePagePath,
     fields: FormFields,
 ) -> Result<Response, PageError> {
-    let view = rules::read(&state.pool, &key(&page.accounts, of)?).await?;
+    let key = key(&page.accounts, of)?;
+    let view = rules::read(&state.pool, &key).await?;
     let whom = For::written(&state, &view.account, &fields);
     let written = written(&state, &view, &fields);
     let open = OpenLanguages::of(&fields);
@@ -100,6 +101,7 @@ async fn look_again(
     values["changed_texts"] = changed.cloned().unwrap_or_default();
     // The rows of the steps, for the script: put in order, or as one of their buttons has changed them.
     values["form"] = form;
+    values["path"] = format!("/rules/{key}").into();
     values["may_edit"] = true.into();
     values["variables"] = variables().into();
     Ok(templates::render("rule_look.hbs", &values))
